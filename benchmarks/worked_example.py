@@ -4,7 +4,8 @@
     python -m benchmarks.worked_example --store sqlite:///foreshock-demo.db
 
 The store's decided buckets are decided again, up to the one at which the alert fired, and what the detector computed
-there is written down. docs/detection.md and README.md show the result; `python tests/test_docs.py` puts it there.
+there is written down. So is the webhook of the alert's incident, if the demo is run. docs/detection.md,
+docs/webhooks.md and README.md show the result; `python tests/test_docs.py` puts it there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from benchmarks.recording import record
 from foreshock.demo import generator, show
+from foreshock.demo.receiver import Received
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide
@@ -38,6 +40,8 @@ from foreshock.monitor.store.times import iso
 SEED = 7
 EVIDENCE = 2
 """Stories of the evidence that README shows."""
+PAGES = "http://127.0.0.1:8501"
+"""Where the demo serves its pages, to which a webhook links."""
 
 
 class Notes:
@@ -184,12 +188,25 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--store", help="a store of the demo of seed 7, instead of running it")
     given = arguments.parse_args()
+    received: list[Received] = []
     with tempfile.TemporaryDirectory() as folder:
-        url = given.store or show.run(Path(folder), seed=SEED).store
+        url = given.store or show.run(Path(folder), seed=SEED, external_url=PAGES, on_webhook=received.append).store
         found = worked(url)
     assert found["score"] >= found["threshold"], "what was written down is not what fired"
     assert found["bucket_end"] == found["alert"]["fired_at"], "the store was decided by another version"
-    record("worked_example", "python -m benchmarks.worked_example", _rounded(found))
+    group = found["alert"]["group_id"]
+    record(
+        "worked_example", "python -m benchmarks.worked_example", _rounded(found) | {"webhook": _first(received, group)}
+    )
+
+
+def _first(received: list[Received], incident: str) -> dict[str, Any] | None:
+    """Return the body that announced the incident, with the first of its stories; None if nothing was delivered."""
+    for body in (webhook.body for webhook in received if webhook.verified and webhook.body):
+        data = body["data"]
+        if body["type"] == "incident.firing" and data["id"] == incident:
+            return {**body, "data": {**data, "stories": data["stories"][:1]}}
+    return None
 
 
 def _rounded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Write the worked example of docs/detection.md and the sample alert of README from benchmarks/results."""
+"""Write the worked example, the alert and the webhook that the docs show, from benchmarks/results."""
 
 from __future__ import annotations
 
@@ -104,10 +104,22 @@ def _percent(share: float) -> str:
 
 def alert(r: dict[str, Any]) -> str:
     """Return README's sample alert, with its scores on one line each."""
-    text = json.dumps(r["alert"], indent=2, ensure_ascii=False)
-    text = re.sub(r"\{\s+(\"negative\"[^}]*?)\s+\}", lambda m: "{ " + re.sub(r"\s*\n\s*", " ", m[1]) + " }", text)
     return (
-        "This alert comes from the demo: `foreshock alerts list --store sqlite:///foreshock-demo.db --json`. "
-        f"{len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are shown.\n\n"
-        f"```json\n{text}\n```\n"
+        f"> {r['alert']['sentence']}\n\n"
+        "This is an alert of the demo. `foreshock alerts list --store sqlite:///foreshock-demo.db --json` prints it as "
+        f"a program reads it; {len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are "
+        f"shown here:\n\n{_block(r['alert'])}"
     )
+
+
+def webhook(r: dict[str, Any]) -> str:
+    """Return the body of docs/webhooks.md: what the demo's receiver got first of the incident of that alert."""
+    return f"The demo's receiver got this body. One of its stories is shown.\n\n{_block(r['webhook'])}"
+
+
+def _block(shown: dict[str, Any]) -> str:
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
+    text = re.sub(
+        r"\{\s+(\"(?:negative|events)\"[^{}]*?)\s+\}", lambda m: "{ " + re.sub(r"\s*\n\s*", " ", m[1]) + " }", text
+    )
+    return f"```json\n{text}\n```\n"

@@ -195,7 +195,7 @@ def _model(look: Look) -> None:
     card: dict[str, Any] | None = None
     problem = ""
     try:
-        card = frame.reader().for_seconds("weights", 3600, lambda: describe_weights(served().weights))
+        card = frame.reader().for_seconds("weights", 3600, lambda: describe_weights(served().model.weights))
     except ModelError as error:
         problem = str(error)
     frame.show("model.html", standing=look.standing, card=card, error=problem)

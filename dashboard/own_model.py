@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from foreshock.monitor.store.story import StoryText
 
 KEPT = 2_000
 """Texts whose words are remembered."""
+WAITING = 48
+"""Texts whose words are still to be worked out, at most: those of four pages. A headline takes a second, a long body
+ten."""
 PATIENCE_SECONDS = 5.0
 
 
@@ -47,11 +50,13 @@ class OwnModel:
     def explained(self, texts: Sequence[str], wait: float) -> dict[str, Explanation | BaseException]:
         """Return which words make these texts what they are, or why that is not known.
 
-        What is not worked out after `wait` seconds is left out. It is worked out meanwhile, for whoever asks again.
+        What is not worked out after `wait` seconds is left out. It is worked out meanwhile, for whoever asks again,
+        unless `WAITING` other texts are asked for after it.
         """
         futures = {one: self._ask(one) for one in dict.fromkeys(texts)}
+        self._forget()
         wait_for(futures.values(), timeout=wait)
-        done = {one: future for one, future in futures.items() if future.done()}
+        done = {one: future for one, future in futures.items() if future.done() and not future.cancelled()}
         return {one: future.exception() or future.result() for one, future in done.items()}
 
     def closeness(self, asked: str, texts: Sequence[str]) -> NDArray[np.float64] | None:
@@ -61,9 +66,11 @@ class OwnModel:
         """
         if not texts:
             return np.empty(0)
+        future = self._pool.submit(self._embed, [asked, *texts])
         try:
-            embedded = self._pool.submit(self._embed, [asked, *texts]).result(PATIENCE_SECONDS)
+            embedded = future.result(PATIENCE_SECONDS)
         except (ModelError, TimeoutError):
+            future.cancel()  # nobody would read it
             return None
         embedded = embedded.astype(np.float64)
         embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
@@ -76,9 +83,17 @@ class OwnModel:
             if known is None or (known.done() and known.exception() is not None):  # weights may have been restored
                 self._asked[asked] = self._pool.submit(self._explain, asked)
             self._asked.move_to_end(asked)
+            return self._asked[asked]
+
+    def _forget(self) -> None:
+        """Drop what was asked for longest ago, so that no more than `WAITING` texts wait and `KEPT` are remembered."""
+        with self._lock:
+            waiting = [one for one, future in self._asked.items() if not future.done()]
+            for one in waiting[:-WAITING]:
+                if self._asked[one].cancel():  # not what is being worked out
+                    del self._asked[one]
             while len(self._asked) > KEPT:
                 self._asked.popitem(last=False)
-            return self._asked[asked]
 
     def _explain(self, asked: str) -> Explanation:
         from foreshock.model.explain import explain
@@ -101,7 +116,9 @@ def of_this_process() -> OwnModel:
     def load() -> Encoder:
         from foreshock.model.scorer import load_scorer
 
-        return load_scorer(served().weights, device="cpu", threads=1, cached=1_000)
+        # The pages' own thread is on a CPU, also where a GPU scores: it must not take the GPU's memory.
+        here: dict[str, Any] = {"device": "cpu", "precision": "auto", "torch_compile": False, "threads": 1}
+        return load_scorer(**{**served().model.loading(), **here}, cached=1_000)
 
     return OwnModel(load)
 

@@ -26,6 +26,8 @@ from foreshock.dashboard.settings import VARIABLE, ServeSettings
 HERE = Path(__file__).parent
 START_SECONDS = 60
 STOP_SECONDS = 5
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile")
+"""What names a file in a URL of PostgreSQL."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
         PortTaken: another program listens on the port.
         DashboardError: the server does not answer, or ended at once.
     """
-    settings = settings.model_copy(update={"store": absolute(settings.store)})
+    settings = from_anywhere(settings)
     _refuse_a_taken_port(settings)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")},
@@ -72,12 +74,31 @@ def address(settings: ServeSettings) -> str:
     return f"http://{host}:{settings.port}{settings.prefix}"
 
 
+def from_anywhere(settings: ServeSettings) -> ServeSettings:
+    """Return the settings with absolute paths: the dashboard runs in another folder."""
+    watchlist = settings.watchlist_file
+    return settings.model_copy(
+        update={
+            "store": absolute(settings.store),
+            "model": settings.model.from_anywhere(),
+            "watchlist_file": None if watchlist is None else watchlist.absolute(),
+        }
+    )
+
+
 def absolute(url: str) -> str:
-    """Return the store's URL with the absolute path of a SQLite file: the dashboard runs in another folder."""
+    """Return the store's URL with the absolute paths of a SQLite file, or of what PostgreSQL's certificates are in."""
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return url
-    return parsed.set(database=str(Path(parsed.database).absolute())).render_as_string(hide_password=False)
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database:
+            return url
+        parsed = parsed.set(database=str(Path(parsed.database).absolute()))
+    else:
+        files = {name: path for name, path in parsed.query.items() if name in FILES and path != "system"}
+        if not files:
+            return url
+        parsed = parsed.update_query_dict({name: str(Path(str(path)).absolute()) for name, path in files.items()})
+    return parsed.render_as_string(hide_password=False)
 
 
 def _refuse_a_taken_port(settings: ServeSettings) -> None:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from foreshock.dashboard.sign_in import SignInSettings
 from foreshock.ingest.settings import zone
+from foreshock.model.settings import ModelSettings
 
 VARIABLE = "FORESHOCK_DASHBOARD"
 PORT = 8501
@@ -89,11 +90,11 @@ class ServeSettings(DashboardSettings):
     """One dashboard: the store it reads, where it listens, and the settings of `[dashboard]`."""
 
     store: str = Field(repr=False)
-    """URL of the store; of a SQLite file, with its absolute path."""
+    """URL of the store."""
     host: str = "127.0.0.1"
     port: int = PORT
-    weights: str = "default"
-    """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
+    model: ModelSettings = ModelSettings()
+    """`[model]`: the weights that say which words matter, and whose card and licence *Health* shows."""
     watchlist_file: Path | None = None
     """`[watchlist] file`, to which a new name is added; None: there is none."""
     sign_in: SignInSettings = SignInSettings()

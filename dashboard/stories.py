@@ -40,7 +40,7 @@ def page() -> None:
 
 
 def _controls() -> None:
-    names = frame.once(lambda look: topic_views.topic_names(look.connection))
+    names = frame.once(lambda look: topic_views.topics_with_series(look.connection))
     found = frame.once(
         lambda look: frame.reader().for_seconds(
             "story sources", SOURCES_FOR_SECONDS, lambda: views.story_sources(look.connection)

@@ -74,7 +74,8 @@ def controls() -> None:
     ends: Any = {"min_value": FIRST, "max_value": LAST, "step": timedelta(minutes=5), "width": INPUT}
     for name, label in (("from", "From"), ("to", "To")):
         end = _asked(name)
-        st.session_state[_input(name)] = None if end is None else zones.wall(end)
+        # A viewer's clock may show a time before FIRST or after LAST, and an input refuses it.
+        st.session_state[_input(name)] = None if end is None else min(max(zones.wall(end), FIRST), LAST)
         st.datetime_input(f"{label}, {formats.zone()}", key=_input(name), on_change=_take, args=(name,), **ends)
 
 

@@ -49,14 +49,14 @@ def title_of(explained: Explanation, story: StoryText, limit: int = 400) -> Mark
     """Return the story's title as HTML, with the words that made it good or bad news underlined."""
     from foreshock.model.tokenizing import clean
 
-    return _marked(explained, 0, len(clean(story.title)), limit)
+    return _marked(explained, explained.text[: len(clean(story.title))], 0, limit)
 
 
 def body_of(explained: Explanation, story: StoryText, limit: int = 6_000) -> Markup:
-    """Return the part of the story's body that the encoder could read, as `title_of` does."""
-    from foreshock.model.tokenizing import clean
+    """Return the story's body as `title_of` does its title. What stands behind the part that is read has no marks."""
+    from foreshock.model.tokenizing import behind, clean
 
-    return _marked(explained, len(clean(story.title)), len(explained.text), limit)
+    return _marked(explained, explained.text + behind(own_model.read(story)), len(clean(story.title)), limit)
 
 
 def is_marked(word: Word, strongest: float) -> bool:
@@ -64,11 +64,12 @@ def is_marked(word: Word, strongest: float) -> bool:
     return abs(word.contribution) >= max(LEAST, ENOUGH * strongest)
 
 
-def _marked(explained: Explanation, start: int, end: int, limit: int) -> Markup:
+def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Markup:
+    """Return a text from `start` on as HTML with marks. `whole` begins like the explained text, or is its beginning."""
     strongest = max((abs(word.contribution) for word in explained.words), default=0.0)
     parts, place, room = [], start, limit
     for word in explained.words:
-        if not start <= word.start < end or room <= 0:
+        if not start <= word.start < len(whole) or room <= 0:
             continue
         said = text.clean(word.word, min(room, 100))
         room -= len(said) + 1
@@ -79,7 +80,7 @@ def _marked(explained: Explanation, start: int, end: int, limit: int) -> Markup:
             parts.append(f'<span class="{tone}" title="{moves}">{escape(said)}</span>')
         else:
             parts.append(str(escape(said)))
-    rest = text.clean(explained.text[place:end], max(room, 0)) if room > 0 else "…"
+    rest = text.clean(whole[place:], max(room, 0)) if room > 0 else "…"
     joined = " ".join(filter(None, [*parts, str(escape(rest))]))
     return Markup(f'<bdi dir="auto">{joined}</bdi>')  # noqa: S704  # escaped above
 

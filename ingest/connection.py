@@ -92,6 +92,8 @@ class CheckedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first allowed address of `host` that answers.
 
+        Each address gets an equal share of the time that is left, so that a silent one does not take it all.
+
         Raises:
             AddressRefused: all addresses are refused.
             httpcore.ConnectError, httpcore.ConnectTimeout: none answers.
@@ -103,9 +105,10 @@ class CheckedBackend(httpcore.NetworkBackend):
                 f"{host} is {addresses[0]}, {refusal(addresses[0])}, and nothing is sent there. {self._remedy}"
             )
         failure: Exception | None = None
-        for address in allowed:
+        for tried, address in enumerate(allowed):
             try:
-                stream = httpcore.SyncBackend().connect_tcp(address, port, self.left(), local_address, socket_options)
+                wait = self.left(len(allowed) - tried)
+                stream = httpcore.SyncBackend().connect_tcp(address, port, wait, local_address, socket_options)
                 self.private = self.private or refusal(address) is not None
                 return _TimedStream(stream, self)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -132,12 +135,15 @@ class CheckedBackend(httpcore.NetworkBackend):
             raise httpcore.ConnectError(f"the name {host} cannot be resolved")
         return found
 
-    def left(self) -> float:
-        """Return the seconds that a wait may last. Raises `httpcore.ReadTimeout` after the deadline."""
+    def left(self, waits: int = 1) -> float:
+        """Return the seconds that the first of so many waits may last, if they share what is left of the time.
+
+        Raises `httpcore.ReadTimeout` after the deadline.
+        """
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("out of time")
-        return min(left, self._silence)
+        return min(left / waits, self._silence)
 
     def came(self, size: int) -> None:
         """Count bytes that came. Raises `TooMuch`."""

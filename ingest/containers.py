@@ -15,12 +15,6 @@ ZIP = b"PK\x03\x04"
 MOST_INFLATED, FREE = 300, 16 << 20
 """How many bytes a packed file may give for each of its own, beyond 16 MiB. News inflates 3 to 20-fold."""
 _CHUNK = 1 << 14
-_UTF_16_AND_32 = (  # the longer first: the mark of UTF-32 begins with that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def inflates_too_much(path: Path, size: int, out: int, record: int | None = None) -> None:
@@ -31,11 +25,6 @@ def inflates_too_much(path: Path, size: int, out: int, record: int | None = None
             f"inflates more than {MOST_INFLATED}-fold, as no feed does. If it is one, write it uncompressed, as CSV.",
             record,
         )
-
-
-def marked_encoding(start: bytes) -> str | None:
-    """Return the encoding that a byte order mark names, if it is not UTF-8."""
-    return next((name for mark, name in _UTF_16_AND_32 if start.startswith(mark)), None)
 
 
 def check_encoding(name: str) -> str:

@@ -69,9 +69,9 @@ def read_date(
             day = midnight_is_day and is_midnight(found)
             when = found + _DAY - 1 if day else found
     except OverflowError:
-        raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.") from None
+        raise _out_of_range(value) from None
     if not is_in_range(when):
-        raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
+        raise _out_of_range(value)
     return when, day
 
 
@@ -116,6 +116,8 @@ def _from_number(number: int | float, microseconds: bool) -> tuple[datetime | in
         spelt = _calendar(digits)
         if spelt is not None:
             return _formed(spelt)
+    if size >= END:  # in any unit; times a thousand, it might even be too large for a float
+        raise _out_of_range(number)
     scale, form = 1_000_000, "epoch seconds"
     if size >= _MILLISECONDS_FROM:
         scale, form = 1 if microseconds and size >= 10**14 else 1_000, "epoch milliseconds"
@@ -179,6 +181,10 @@ def _iso(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _out_of_range(value: Any) -> BadRecord:
+    return BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
 
 
 def _shown(value: Any) -> str:

@@ -25,7 +25,7 @@ REASONS: dict[str, str] = {
     "date_out_of_range": "The date lies outside the years 1970 to 2100.",
     "date_in_future": "The date lies more than an hour in the future.",
     "bad_scores": "The scores are not three finite numbers in 0..1 that sum to 1 within 0.001.",
-    "bad_field": "counts_at has a value that it cannot have.",
+    "bad_field": "counts_at or the source has a value that it cannot have.",
     "too_large": "The record is larger than 1 MiB.",
 }
 """Code -> a sentence for people. Codes are stored and do not change."""

@@ -49,7 +49,7 @@ class FeedParser:
         self._process: subprocess.Popen[bytes] | None = None
 
     def parse(self, data: bytes, request: dict[str, Any], *, seconds: float) -> list[dict[str, Any]]:
-        """Return the records of a feed, in its order. `request`: the arguments of `rss.records_of` besides `data`.
+        """Return the records of a feed, in its order. `request`: from `rss.request_of`, all that the process knows.
 
         Raises:
             FeedUnavailable: the bytes are no feed, break a limit, or take too long or too much memory to parse.
@@ -148,8 +148,8 @@ def serve() -> None:
             answer = {"records": records_of(data, **request)}
         except FeedUnavailable as error:
             answer = {"refused": str(error)}
-        except (MemoryError, RecursionError) as error:
-            answer = {"refused": f"cannot be parsed: {type(error).__name__}"}
+        except Exception as error:  # what nobody thought of must cost this feed, and say what it was
+            answer = {"refused": f"cannot be read: {type(error).__name__}"}
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, {**answer, "full": _most_memory() > FULL}, b"")
 

@@ -184,7 +184,7 @@ def scores_of(record: dict[str, Any]) -> tuple[tuple[int, int, int] | None, int 
         try:
             shares = [float(cell) if type(cell) is str else cell for cell in cells]
         except ValueError:
-            raise BadRecord("bad_scores", f"Scores {str(cells)[:80]} are not numbers.") from None
+            raise BadRecord("bad_scores", f"Scores {_shown(cells)} are not numbers.") from None
     else:
         if type(given) is str and given.lstrip().startswith("{"):  # a CSV cell
             try:
@@ -214,7 +214,12 @@ def _of_object(given: dict[str, Any]) -> list[Any]:
 
 def _quantised(shares: list[Any]) -> tuple[int, int, int]:
     if not all((type(share) is float or type(share) is int) and 0 <= share <= 1 for share in shares):
-        raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} are not three numbers in 0..1.")
+        raise BadRecord("bad_scores", f"Scores {_shown(shares)} are not three numbers in 0..1.")
     if abs(sum(shares) - 1) > 0.001:
-        raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} do not sum to 1 within 0.001.")
+        raise BadRecord("bad_scores", f"Scores {_shown(shares)} do not sum to 1 within 0.001.")
     return quantise(*shares)
+
+
+def _shown(cells: list[Any]) -> str:
+    # A list may be nested more deeply than Python prints.
+    return str(["..." if type(cell) in (list, dict) else cell for cell in cells])[:80]

@@ -168,6 +168,8 @@ class Csv:
             first = next(self._lines, (b"", 0, None))[0]
         finally:
             self._lines.close()
+        if b"\r" in first.rstrip(b"\r\n") and b"\n" not in first:
+            raise UnreadableFile(path, "has lines that end in CR alone. Save it with line ends of LF or CR LF.")
         # If counts are equal, max takes the first: the comma.
         self._delimiter = max(",;\t", key=lambda sign: first.count(sign.encode()))
         self.delimiter = self._delimiter
@@ -213,7 +215,8 @@ class Csv:
                 except _LeftOpen:
                     flaw, ended = ("bad_csv", _left_open(source)), False
                 except csv.Error as error:
-                    flaw = "bad_csv", f"The row is not CSV: {error}."
+                    said = str(error).partition(" - ")[0]  # without advice to the programmer
+                    flaw = "bad_csv", f"The row is not CSV: {said}."
                 if not flaw and columns and any(cells[len(columns) :]):
                     flaw = "bad_csv", _too_many(len(cells), len(columns), source)
                 wrong = source.lines > 1 and (flaw is not None or not self._is_strictly_csv(source.raw()))

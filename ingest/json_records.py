@@ -24,14 +24,14 @@ def decode(raw: bytes) -> dict[str, Any]:
     try:
         record = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        record = _mended(_second_look(raw, error))
+        record = mended(_second_look(raw, error))
     if type(record) is not dict:
         kind = {list: "an array", str: "a string", type(None): "null", bool: "true or false"}.get(
             type(record), "a number"
         )
         raise BadRecord("not_an_object", f"The record is {kind}; a story is a JSON object.")
-    mended: dict[str, Any] = _mended(record) if b"\\u0000" in raw else record
-    return mended
+    clean: dict[str, Any] = mended(record) if b"\\u0000" in raw else record
+    return clean
 
 
 def _second_look(raw: bytes, error: ValueError) -> Any:
@@ -57,13 +57,17 @@ def _integer(digits: str) -> int | float:
     return value if isinstance(value, float) or -(2**63) <= value < 2**63 else float(value)
 
 
-def _mended(value: Any, depth: int = 0) -> Any:
+def mended(value: Any, depth: int = 0) -> Any:
+    """Return a decoded value with U+FFFD for NUL and lone surrogates, and None for numbers that are not finite.
+
+    Raises `BadRecord` (bad_json) if it is nested more than 200 deep.
+    """
     if depth > 200:
         raise BadRecord("bad_json", "The JSON is nested too deeply.")
     if isinstance(value, str):
         return _BROKEN.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_mended(item, depth + 1) for item in value]
+        return [mended(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_mended(key, depth): _mended(item, depth + 1) for key, item in value.items()}
+        return {mended(key, depth): mended(item, depth + 1) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

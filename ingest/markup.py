@@ -1,6 +1,6 @@
 """Convert what comes from the web: bytes in any encoding to UTF-8, and HTML to text.
 
-Both functions accept any input, never raise, and take time proportional to its length. A headline with a broken tag is
+They accept any input, never raise, and take time proportional to its length. A headline with a broken tag is
 still a headline.
 """
 
@@ -43,6 +43,11 @@ _HTML = re.compile(
     r"|</([ABIPQSU])\s*>|<([ABIPQSU])(?=[^<>]*>[^<>]*</\3>)(?:\s[^<>]*)?>"
 )
 _SCRIPT = re.compile(r"<(script|style)\b[^<>]*>", re.IGNORECASE)
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark names, if there is one."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), None)
 
 
 def as_utf8(data: bytes, content_type: str = "") -> bytes:
@@ -157,9 +162,8 @@ class _Text(HTMLParser):
 
 
 def _decoded(data: bytes, content_type: str) -> str:
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return data.decode(name, "replace")
+    if (marked := marked_encoding(data)) is not None:
+        return data.decode(marked, "replace")
     if data.startswith((b"<\0", b"\0<")):
         return data.decode("utf-16-le" if data.startswith(b"<") else "utf-16-be", "replace")
     if not data.isascii():

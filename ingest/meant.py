@@ -11,9 +11,13 @@ LIKE = 0.65
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most like `name`, whatever the case; None if none is."""
+    return next(iter(alike(name, known, 1)), None)
+
+
+def alike(name: str, known: Iterable[str], most: int = 3, like: float = LIKE) -> list[str]:
+    """Return up to `most` known names that are like `name`, whatever the case, the most similar first."""
     by_lower = {one.lower(): one for one in known}
-    near = get_close_matches(name.lower(), list(by_lower), 1, LIKE)
-    return by_lower[near[0]] if near else None
+    return [by_lower[near] for near in get_close_matches(name.lower(), list(by_lower), most, like)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ feed is parsed. A caption of media stays where the item has no such element of i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -19,6 +20,7 @@ _KINDS = {
 """What an element of this name is for an item, in any namespace."""
 _MARKED_UP = {"title", "description", "summary", "content", "encoded", "body", "source"}
 """Elements whose own markup is left alone: XHTML may hold elements of any name, and a source has a title."""
+_TAG = re.compile(rb"""<(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
 
 
 @dataclass(slots=True)
@@ -69,7 +71,12 @@ def without_nested(text: bytes) -> bytes:
         nonlocal item, begun
         if begun is not None and len(path) == begun[0] and item is not None:
             _, kind, first, media = begun
-            last = text.find(b">", parser.CurrentByteIndex) + 1
+            # At the end of an empty element the parser stands behind it, and at that of any other before its end tag.
+            tag = _TAG.match(text, first)
+            if tag is not None and tag[0].endswith(b"/>"):
+                last = tag.end()
+            else:
+                last = text.find(b">", parser.CurrentByteIndex) + 1
             if media:
                 item.foreign.append((kind, first, last))
             else:

@@ -171,10 +171,10 @@ def _size_of(batch: Any) -> float:
 def _rows(batch: Any) -> Iterator[tuple[dict[str, Any], tuple[str, str] | None]]:
     import pyarrow
 
-    # Python's datetime has no nanoseconds, and feeds do not need them.
+    # Python's datetime has no nanoseconds, and feeds do not need them. Other units stay: a cast might overflow.
     columns = [
         column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
-        if pyarrow.types.is_timestamp(column.type)
+        if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns"
         else column
         for column in batch.columns
     ]

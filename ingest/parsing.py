@@ -182,7 +182,8 @@ def _extra(record: dict[str, Any]) -> dict[str, Any]:
 def _renamed(record: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
     """Return the record with its fields renamed. A field that had such a name before is kept, nested, in `extra`."""
     found = {name: value_at(record, column) for name, column in mapping.items()}
-    rest = {key: value for key, value in record.items() if key not in {key for _, key in found.values()}}
+    taken = {key for _, key in found.values()}
+    rest = {key: value for key, value in record.items() if key not in taken}
     displaced = {name: rest.pop(name) for name in mapping if name in rest}
     rest.update({name: value for name, (value, _) in found.items() if value is not None})
     if displaced:

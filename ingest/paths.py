@@ -21,6 +21,9 @@ from typing import Any
 
 import orjson
 
+from foreshock.ingest.errors import BadRecord
+from foreshock.ingest.json_records import mended
+
 _LONGEST = 1 << 16
 """Characters of text that are read as an object. Python's parser needs much memory for more."""
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]{0,6})\]|\.")
@@ -54,19 +57,28 @@ def roots(column: str) -> list[list[str]]:
 
 
 def as_object(value: Any) -> Any:
-    """Return the object or list that a text holds, as JSON or as Python writes it; any other value unchanged."""
+    """Return the object or list that a text holds, as JSON or as Python writes it; any other value unchanged.
+
+    What is read from the text is mended as the record was (`json_records.mended`): NUL may be written in it again.
+    """
     if type(value) is not str or value[:1] not in {"{", "["} or len(value) > _LONGEST:
         return value
+    clean = "\\u0000" not in value
     try:
-        return orjson.loads(value)
+        read = orjson.loads(value)
     except orjson.JSONDecodeError:
-        pass
+        clean = False
+        try:
+            read = ast.literal_eval(value)
+            orjson.dumps(read)  # only what JSON has: no bytes, no sets
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return value
+        if not isinstance(read, dict | list):
+            return value
     try:
-        read = ast.literal_eval(value)
-        orjson.dumps(read)  # only what JSON has: no bytes, no sets
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return read if clean else mended(read)
+    except BadRecord:  # it is nested too deeply
         return value
-    return read if isinstance(read, dict | list) else value
 
 
 def _first(record: Mapping[str, Any], alternatives: tuple[tuple[str, _Steps], ...]) -> tuple[Any, str | None]:

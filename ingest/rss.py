@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import io
 import re
-from calendar import timegm
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +38,6 @@ BODY_LIMIT = 100_000
 """Characters of a body. With `TITLE_LIMIT` it keeps a record under 1 MiB, so that every dead letter can be replayed."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
-_ZONE_AT_END = re.compile(r"(?:\b(?:GMT|UTC|UT|Z|[ECMP][SD]T)|[+-][0-9]{2}:?[0-9]{2}|[0-9]Z)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,10 @@ def items(data: bytes, content_type: str, url: str, rules: FeedRules, fetched_at
 
 
 def request_of(content_type: str, url: str, rules: FeedRules, *, private: bool = False) -> dict[str, Any]:
-    """Return the arguments of `records_of` besides the bytes, as values for JSON."""
+    """Return the arguments of `records_of` besides the bytes, as values for JSON.
+
+    The process that parses knows nothing else of the rules.
+    """
     return {
         "content_type": content_type,
         "url": url,
@@ -84,6 +85,8 @@ def request_of(content_type: str, url: str, rules: FeedRules, *, private: bool =
         "source": rules.source,
         "language": rules.language,
         "topics": list(rules.topics),
+        "date_format": rules.parsing.date_format,
+        "source_bytes": rules.parsing.source_bytes,
         "private": private,
     }
 
@@ -97,11 +100,14 @@ def records_of(
     source: str,
     language: str,
     topics: Sequence[str],
-    private: bool = False,
+    date_format: str | None,
+    source_bytes: int,
+    private: bool,
 ) -> list[dict[str, Any]]:
     """Return the items in the bytes of a feed as wire records, in the order of the feed, each id once with one text.
 
-    `private`: a private address answered, so errors quote nothing of it.
+    `name` to `topics`: see `FeedRules`. `date_format`, `source_bytes`: see `ParseRules`. `private`: a private address
+    answered, so errors quote nothing of it.
 
     Raises:
         FeedUnavailable: the bytes are not an RSS or Atom feed, or break a limit.
@@ -124,7 +130,8 @@ def records_of(
         raise FeedUnavailable(f"cannot be read: {type(error).__name__}") from None
     if not feed.get("version"):
         raise FeedUnavailable(f"is not an RSS or Atom feed{'' if private else _beginning(content_type, text)}")
-    rules = FeedRules(name, source, language, tuple(topics))
+    parsing = ParseRules(date_format=date_format, source_bytes=source_bytes)
+    rules = FeedRules(name, source, language, tuple(topics), parsing)
     found: dict[tuple[object, ...], dict[str, Any]] = {}
     for entry in feed.entries[:MOST_PARSED]:
         record = _record(entry, feed.feed, url, rules)
@@ -153,7 +160,8 @@ def _beginning(content_type: str, text: bytes) -> str:
 
 def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, object]:
     title = _text(entry.get("title_detail"), TITLE_LIMIT)
-    body = _text((entry.get("content") or [entry.get("summary_detail")])[0], BODY_LIMIT)
+    bodies = [*(entry.get("content") or [])[:1], entry.get("summary_detail")]
+    body = next(filter(None, (_text(detail, BODY_LIMIT) for detail in bodies)), "")
     link = str(entry.get("link") or "").strip()
     if urlsplit(link[:4_000]).scheme.lower() not in {"http", "https"}:
         link = ""
@@ -190,8 +198,8 @@ def _identity(entry: Any, link: str, content: str, feed: str) -> str:
 def _published(entry: Any, date_format: str | None) -> tuple[str, str]:
     """Return the date as the feed wrote it, so that a missing zone stays visible; and one that cannot be read.
 
-    If only feedparser can read the date and it has a zone, return what feedparser read. An item whose dates cannot be
-    read is like one without a date: a feed's mistake costs the date, and not the story.
+    An item whose dates cannot be read is like one without a date: a feed's mistake costs the date, and not the story.
+    What feedparser read is not used: it takes other days for days that do not exist.
     """
     unread = ""
     for name in ("published", "updated", "created"):
@@ -200,10 +208,7 @@ def _published(entry: Any, date_format: str | None) -> tuple[str, str]:
             continue
         try:
             read_date(raw, UTC, date_format=date_format)
-        except BadRecord as error:
-            read = entry.get(f"{name}_parsed")
-            if error.reason == "bad_date" and read and _ZONE_AT_END.search(raw):
-                return datetime.fromtimestamp(timegm(read), UTC).isoformat(), ""
+        except BadRecord:
             unread = unread or raw[:200]
             continue
         return raw[:200], ""

@@ -42,6 +42,7 @@ SILENCE = 10.0
 """The longest time without a byte or a connection, in seconds."""
 MOST_REDIRECTS = 5
 
+_GZIP = b"\x1f\x8b"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _SENT_AGAIN = re.compile(r"[\x20-\x7e]{1,512}")
 
@@ -234,15 +235,27 @@ def _bounded(response: httpcore.Response, headers: dict[str, str], stopped: Call
 
 
 def _unpacked(chunks: Iterator[bytes], *, packed: bool) -> Iterator[bytes]:
-    decoder = zlib.decompressobj(47) if packed else None  # gzip or zlib, by its header
+    """Yield the bytes of an answer, decompressed if it is `packed`: zlib, or one or more members of gzip.
+
+    Bytes behind them that begin no member are ignored, as other clients do.
+    """
+    if not packed:
+        yield from chunks
+        return
+    decoder, behind = zlib.decompressobj(47), b""  # gzip or zlib, by its header
     for chunk in chunks:
-        if decoder is None:
-            yield chunk
-            continue
-        yield decoder.decompress(chunk, LARGEST + 1)
-        if decoder.unconsumed_tail:
-            raise FeedUnavailable(f"is larger than {LARGEST >> 20} MiB")
-    if decoder is not None and not decoder.eof:
+        rest = behind + chunk
+        while rest:
+            if decoder.eof:
+                if not rest.startswith(_GZIP):
+                    break
+                decoder = zlib.decompressobj(31)
+            yield decoder.decompress(rest, LARGEST + 1)
+            if decoder.unconsumed_tail:
+                raise FeedUnavailable(f"is larger than {LARGEST >> 20} MiB")
+            rest = decoder.unused_data
+        behind = rest[: len(_GZIP)]
+    if not decoder.eof:
         raise FeedUnavailable("is truncated")
 
 

@@ -74,4 +74,6 @@ class Workbook:
 
 
 def _plain(cell: Any) -> Any:
+    if type(cell) is int and not -(2**63) <= cell < 2**63:  # JSON of 64 bits does not have it
+        return str(cell)
     return cell.isoformat() if isinstance(cell, datetime | date) else cell

@@ -14,8 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from foreshock.ingest.containers import ZIP, Transcoded, ZipMember, inflates_too_much, marked_encoding
+from foreshock.ingest.containers import ZIP, Transcoded, ZipMember, inflates_too_much
 from foreshock.ingest.errors import MissingFile, UnreadableFile
+from foreshock.ingest.markup import marked_encoding
 
 BUFFER = 1 << 16
 BOM = b"\xef\xbb\xbf"
@@ -42,7 +43,7 @@ class ByteStream(io.BufferedReader):
         if start.startswith((_GZIP, _ZSTD, ZIP)):
             with suppress(UnreadableFile):  # reading it says so, after what comes before the break
                 start = _unpacked(open_file(path), path, start).read(4)
-        self.encoding = encoding or marked_encoding(start) or ("utf-8-sig" if start.startswith(BOM) else "utf-8")
+        self.encoding = encoding or marked_encoding(start) or "utf-8"
         """The encoding of the file's text. What is read is UTF-8."""
         # No buffer between the decoders and this one: it would lose the bytes before a break.
         raw = _unpacked(self._file, path, packed)

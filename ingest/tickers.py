@@ -91,7 +91,10 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}", "<": ">"}
 _SEPARATORS = re.compile(r"[|;,\n\t\r]+")
 
 
-@lru_cache(maxsize=1 << 15)
+_LONGEST_KEPT = 50
+"""Characters of a notation that is kept for the next time. None that is understood has more, but for what is around."""
+
+
 def normalised_ticker(written: str) -> tuple[str, bool]:
     """Return a ticker in the one way that Foreshock writes it, and whether the notation was understood.
 
@@ -102,12 +105,8 @@ def normalised_ticker(written: str) -> tuple[str, bool]:
     >>> normalised_ticker("Acme Industries")
     ('ACME INDUSTRIES', False)
     """
-    text = _unbracketed(written).strip("'\"` ,").removeprefix("$")
-    upper = text.upper()
-    found = _understood(text) or (_understood(upper) if text != upper else None)
-    if found is None and _PLAIN.fullmatch(upper) and not (upper in _EXCHANGES and len(upper) > 5):
-        found = upper
-    return (upper, False) if found is None else (found, True)
+    # Records bring texts of up to a megabyte, of which a full cache would be gigabytes.
+    return _kept(written) if len(written) <= _LONGEST_KEPT else _normalised(written)
 
 
 def read_tickers(value: Any) -> Iterator[tuple[str, bool]]:
@@ -138,7 +137,7 @@ def tickers_in(value: Any) -> Iterator[str]:
     if not isinstance(value, str):
         yield str(value)
         return
-    text = _unbracketed(value)
+    text = _unwrapped(value)
     quoted = [one or other for one, other in _QUOTED.findall(text)] if text[:1] in {"'", '"'} else []
     for part in _SEPARATORS.split("|".join(quoted) or text):
         piece = part.strip("'\"` ,")
@@ -199,11 +198,34 @@ def tickers_in_text(text: str) -> Iterator[tuple[str, str]]:
             yield before[0], before[0] + match[0]
 
 
-def _unbracketed(text: str) -> str:
-    text = text.strip()
-    while len(text) > 1 and _BRACKETS.get(text[0]) == text[-1]:
-        text = text[1:-1].strip()
-    return text
+def _normalised(written: str) -> tuple[str, bool]:
+    text = _unwrapped(written, before="$'\"`,", behind="'\"`,")
+    upper = text.upper()
+    found = _understood(text) or (_understood(upper) if text != upper else None)
+    if found is None and _PLAIN.fullmatch(upper) and not (upper in _EXCHANGES and len(upper) > 5):
+        found = upper
+    return (upper, False) if found is None else (found, True)
+
+
+_kept = lru_cache(maxsize=1 << 15)(_normalised)
+
+
+def _unwrapped(text: str, before: str = "", behind: str = "") -> str:
+    """Return a text without the brackets and spaces around it, and without any of these signs before and behind it.
+
+    What is returned has nothing around it that could be taken away. The time is proportional to the length.
+    """
+    first, last = 0, len(text)
+    while first < last:
+        if text[first].isspace() or text[first] in before:
+            first += 1
+        elif text[last - 1].isspace() or text[last - 1] in behind:
+            last -= 1
+        elif first + 1 < last and _BRACKETS.get(text[first]) == text[last - 1]:
+            first, last = first + 1, last - 1
+        else:
+            break
+    return text[first:last]
 
 
 def _understood(text: str) -> str | None:

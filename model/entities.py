@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from foreshock.model.tokenizing import MAX_TOKENS, clean
+from foreshock.model.tokenizing import clean
 
 # Tokens of BERT's vocabulary that no text holds: [unused0] to [unused3].
 OPEN, CLOSE, IT, OTHER = 1, 2, 3, 4
@@ -92,6 +92,4 @@ def _marked(
         out += name
         place = last
     out += ids[place:]
-    # Marks lengthen a text; its last token, [SEP], stays.
-    longest = MAX_TOKENS + 2 * MENTIONS
-    return Marked([*out[: longest - 1], *out[longest - 1 :][-1:]], marks) if marks else None
+    return Marked(out, marks) if marks else None

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,29 +38,15 @@ def read_labelled(path: Path) -> Labelled:
     Raises LabelledDataError where the file is missing or damaged, a line is not JSON or lacks a column, or no row has
     one of the three labels.
     """
-    if not path.is_file():
-        raise LabelledDataError(
-            f"{path}: no such file; give a .jsonl or .jsonl.gz file with `text` and `label` on each line"
-        )
-    if not path.name.endswith((".jsonl", ".jsonl.gz")):
-        raise LabelledDataError(f"{path}: unknown kind of file; give a .jsonl or .jsonl.gz file")
     texts: list[str] = []
     labels: list[int] = []
     skipped = 0
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = _row(line, f"{path}, line {number}")
-                if row["label"] in LABELS:
-                    texts.append(row["text"])
-                    labels.append(LABELS.index(row["label"]))
-                else:
-                    skipped += 1
-    except (OSError, EOFError, zlib.error) as error:  # not gzip, cut off, or damaged
-        raise LabelledDataError(f"{path}, after line {number}: cannot be read ({error}); is the file whole?") from error
+    for row in _rows(path):
+        if row["label"] in LABELS:
+            texts.append(row["text"])
+            labels.append(LABELS.index(row["label"]))
+        else:
+            skipped += 1
     if not texts:
         raise LabelledDataError(
             f"{path}: no row is labelled {', '.join(LABELS)} ({skipped} rows have other labels); rename the labels"
@@ -67,10 +54,32 @@ def read_labelled(path: Path) -> Labelled:
     return Labelled(texts, np.array(labels, dtype=np.int64), skipped)
 
 
+def read_texts(path: Path) -> list[str]:
+    """Return the texts of a labelled file, also of rows with other labels. Raises LabelledDataError."""
+    return [row["text"] for row in _rows(path)]
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal. Raises OSError where the file cannot be read."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    if not path.is_file():
+        raise LabelledDataError(
+            f"{path}: no such file; give a .jsonl or .jsonl.gz file with `text` and `label` on each line"
+        )
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise LabelledDataError(f"{path}: unknown kind of file; give a .jsonl or .jsonl.gz file")
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _row(line, f"{path}, line {number}")
+    except (OSError, EOFError, zlib.error) as error:  # not gzip, cut off, or damaged
+        raise LabelledDataError(f"{path}, after line {number}: cannot be read ({error}); is the file whole?") from error
 
 
 def _row(line: bytes, where: str) -> dict[str, str]:

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from foreshock.model.adapted import NAMES
+from foreshock.model.huggingface.folder import PREFIX
+
 if TYPE_CHECKING:
     from foreshock.model.score_cache import ScoreCache
+
+
+def absolute(weights: str) -> str:
+    """Return weights, as `[model] weights` has them, with the absolute path of their folder or file."""
+    if weights in NAMES:
+        return weights
+    kind = PREFIX if weights.startswith(PREFIX) else ""
+    return kind + str(Path(weights.removeprefix(kind)).expanduser().absolute())
 
 
 class ModelSettings(BaseModel):
@@ -47,6 +58,10 @@ class ModelSettings(BaseModel):
     it is about. Only you can read a file that is made here, and it may be deleted at any time."""
     score_cache_mib: int = Field(default=1024, ge=1)
     """The size to which that file grows, in MiB: about 10,000 texts for each. A full one forgets texts at random."""
+
+    def from_anywhere(self) -> ModelSettings:
+        """Return the settings with the absolute path of the weights, for a process that may run in another folder."""
+        return self.model_copy(update={"weights": absolute(self.weights)})
 
     def loading(self) -> dict[str, Any]:
         """Return the keyword arguments of `load_scorer`."""

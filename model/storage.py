@@ -136,13 +136,29 @@ def open_weights(weights: str) -> WeightsFolder:
     return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
 
 
+def open_adaptable(weights: str) -> WeightsFolder:
+    """Find weights whose head can be adapted: those of Foreshock that are no adapted head. Raises ModelError."""
+    if weights.startswith(PREFIX):
+        raise ModelError(
+            f"{weights}: only the head of Foreshock's own weights can be adapted; give --weights default, or fine-tune "
+            "that model with its own tools"
+        )
+    folder = open_weights(weights)
+    if folder.adapted is not None:
+        raise ModelError(
+            f"{weights}: is an adapted head itself; adapt what it was made from, with all labels together: --weights "
+            f"{folder.adapted.weights}"
+        )
+    return folder
+
+
 def _meant(path: Path) -> str:
     """Return which weights were probably meant: shipped ones, or those beside where `path` would be."""
+    beside: list[str] = []
     with suppress(OSError):
         beside = [p.name for p in path.parent.iterdir() if p.suffix == ".json" or (p / "model.json").is_file()]
-        if (near := nearest(path.name, [*beside, *NAMES])) is not None:
-            return f"; did you mean {near if near in NAMES else path.with_name(near)}?"
-    return f"; did you mean {near}?" if (near := nearest(path.name, NAMES)) is not None else ""
+    near = nearest(path.name, [*beside, *NAMES])
+    return "" if near is None else f"; did you mean {near if near in NAMES else path.with_name(near)}?"
 
 
 def _adapted(path: Path) -> WeightsFolder:

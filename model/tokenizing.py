@@ -37,9 +37,16 @@ def clean(text: str) -> str:
 
     A half of a surrogate pair becomes U+FFFD.
     """
-    if "://" in text or "www." in text:
-        text = _LINK.sub(" ", text)
-    return _SURROGATE.sub("\ufffd", text[:_MAX_CHARACTERS])
+    return _SURROGATE.sub("\ufffd", _without_links(text)[:_MAX_CHARACTERS])
+
+
+def behind(text: str) -> str:
+    """Return the part of a text that stands behind what `clean` returns, without links."""
+    return _without_links(text)[_MAX_CHARACTERS:]
+
+
+def _without_links(text: str) -> str:
+    return _LINK.sub(" ", text) if "://" in text or "www." in text else text
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from foreshock.monitor.admission import TOPICS
 from foreshock.monitor.detectors import DetectionRules
-from foreshock.monitor.kinds import SHARES
+from foreshock.monitor.kinds import SHARES, count
 from foreshock.monitor.watermark import TimeRules
 
 UNITS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0, "quarter": 91.0, "year": 365.0}
@@ -143,13 +143,13 @@ def sentence(standing: BudgetReport, until: str | None) -> str:
     learning = ""
     if standing.learning:
         verb = "is" if standing.learning == 1 else "are"
-        learning = f"{standing.learning} of {_count(standing.topics, 'topic')} {verb} still learning"
+        learning = f"{standing.learning} of {count(standing.topics, 'topic')} {verb} still learning"
         learning += ", with too few events so far" if until is None else f", the first until {until}"
     if not standing.days:
         return "No topic is judged by its statistics yet" + (f": {learning}." if learning else ".")
     low, high = by_chance(standing.expected)
     chance = f"chance alone, at your budget, gives {standing.expected:.2g} ({low} to {high})"
-    fired = f"{_count(standing.incidents, 'incident')} in {_count(standing.days, 'day')}; {chance}."
+    fired = f"{count(standing.incidents, 'incident')} in {count(standing.days, 'day')}; {chance}."
     return f"{fired} {learning}." if learning else fired
 
 
@@ -160,7 +160,7 @@ def critical_sentence(standing: BudgetReport) -> str:
     """
     if not standing.critical_days:
         return ""
-    fired = f"{_count(standing.critical, 'incident')} with a critical story in {_count(standing.critical_days, 'day')}"
+    fired = f"{count(standing.critical, 'incident')} with a critical story in {count(standing.critical_days, 'day')}"
     said = f"{fired}; you expect {standing.critical_expected:.2g} (setting alerts.critical_stories)."
     if standing.critical > by_chance(standing.critical_expected)[1]:
         said += " That is more than you expect. To see which stories are critical: foreshock critical try"
@@ -179,7 +179,3 @@ def by_chance(mean: float) -> tuple[int, int]:
             chance *= mean / count
         points.append(count)
     return points[0], points[1]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,6 +1,6 @@
 """Closing buckets: from the stories in the store to decided buckets, series and alerts.
 
-    for change in Closer(engine, rules, detection).close(): ...
+    for news in Closer(engine, rules, settings=number).close(): ...
 
 The monitor is a pure function of the store's rows. Closing takes two transactions: one reads, in a single snapshot,
 the feed time and the stories of the buckets that it has passed; one writes all that follows, comparing and setting

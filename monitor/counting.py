@@ -4,7 +4,7 @@ Each story answers three questions in turn. Is its id known (then it is a duplic
 of an event of the last 48 hours? Which topics does its event reach for the first time? Once all stories of the bucket
 are ruled on, each event gets its mood.
 
-`Memory` holds everything that these questions need. The caller fills it from the store for the stories of the bucket,
+`SeenIds` holds everything that these questions need. The caller fills it from the store for the stories of the bucket,
 and writes back what changed.
 
 Invariant: the rulings depend only on the stories in canonical order, not on how they were split into calls.
@@ -309,7 +309,7 @@ class Counting:
                 # The first version stands in the series. But what became critical only now is news.
                 self._note_critical(m, [topic for topic in m.critical if topic not in known.critical])
                 known.critical.update(m.critical)
-            if ending == "revision" or m.stale or event is None or m.scores is None:
+            if ending == "revision" or m.stale or event is None or m.scores is None or m.source in self._muted:
                 return Ruling(m, ending, False, known.first)
             added = [topic for topic in m.topics if topic not in known.topics]
             known.topics.update(added)

@@ -143,11 +143,6 @@ def signatures(pairs: Sequence[tuple[str, str]]) -> list[bytes]:
     return [made[pair] for pair in pairs]
 
 
-def similarity(a: bytes, b: bytes) -> float:
-    """Estimate the Jaccard similarity of two texts' 3-grams: 0 to 1, in steps of 1/64."""
-    return float(np.count_nonzero(_values(a) == _values(b))) / PERMUTATIONS
-
-
 def keys(signatures: Sequence[bytes]) -> list[tuple[int, ...]]:
     """Return 12 keys for each signature: signed 64-bit integers, one for each band of 5 values.
 

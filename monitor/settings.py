@@ -7,6 +7,7 @@ docs/settings.md contains it.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from foreshock.ingest.settings import zone
 from foreshock.monitor.admission import TOPICS, TOPICS_PER_SOURCE, TOPICS_PER_STORY
 from foreshock.monitor.budget import CRITICAL_STORIES, parse_budget, parse_expected
+from foreshock.monitor.topics.rules import TopicRule, load_watchlist
 from foreshock.monitor.units import DAY, HOUR, SECOND
 
 UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -105,12 +107,12 @@ class StoreSettings(BaseModel):
     `forever`. Series and alerts are always kept."""
     keep_buckets: Kept = parse_kept("732d")
     """After how long `run` and `monitor` put the rows of series together, those of an hour into one: at least 120d, and
-    never before the stories go; or `forever`."""
+    never before the stories go; or `forever`. They leave the rows of the last 124 days alone, whatever it says."""
     keep_hours: Kept = parse_kept("forever")
     """After how long they put the rows of hours together, those of a day into one: never before `keep_buckets`."""
     keep_evidence: Kept = parse_kept("forever")
-    """How long they keep the stories in an alert (titles, addresses, scores) after it has ended: at least 120d, or
-    `forever`. The alert always stays."""
+    """How long they keep the stories in alerts and messages (titles, addresses, scores) after the incident has ended:
+    at least 120d, or `forever`. The alert always stays."""
 
     @property
     def keeps(self) -> Keeps:
@@ -294,3 +296,11 @@ class WatchlistSettings(BaseModel):
     file: Path | None = None
     """A CSV file with your own companies: columns name, tickers, names, case_sensitive, require, exclude, language,
     weight, company, tags. A relative path starts at the folder of the settings file."""
+
+    @cached_property
+    def rules(self) -> tuple[TopicRule, ...]:
+        """The rules of the file, read once: rules that could be used stay, whatever the file becomes meanwhile.
+
+        Raises `WatchlistError` for a file that cannot be read.
+        """
+        return () if self.file is None else tuple(load_watchlist(self.file))

@@ -1,4 +1,4 @@
-"""Feed damaged bytes to everything that reads from outside: records, RSS, settings and feed files.
+"""Feed damaged bytes to everything that reads from outside: records, their fields, RSS, settings and feed files.
 
     python tests/fuzzing.py                                   # each target for 15 s, seed 18
     python tests/fuzzing.py --seconds 3600 --seed 7           # what `make fuzz` does, with a seed of its own
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,7 @@ PIECES = (
         b"<x " + b"a='1' " * 200 + b">",
     ),
     *(b"<item>" * 200, b"=", b"[[topics]]\n", b"[store]\n", b"\xef\xbb\xbf", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"),
+    *(b"$" * 2_000, b"$'", b"1e306", b"\\x00", b"0000-00-00T00:00:00Z"),
 )
 
 
@@ -169,6 +171,7 @@ def targets() -> dict[str, Target]:
     from foreshock.ingest import redaction
     from foreshock.ingest.dates import date_form
     from foreshock.ingest.errors import FeedUnavailable, IngestError
+    from foreshock.ingest.fields import FIELDS
     from foreshock.ingest.parsing import ParseRules, parse
     from foreshock.ingest.rss import FeedRules, items
     from foreshock.ingest.story import DeadLetter
@@ -185,6 +188,14 @@ def targets() -> dict[str, Target]:
                 assert "\0" not in text
                 text.encode()  # no lone surrogate
         return repr(found)
+
+    def given(data: bytes, _: Path) -> Any:
+        """Read a text as the value of each field, and as a number if it is one."""
+        value: str | float = data.decode("utf-8", "replace")
+        with suppress(ValueError):
+            value = float(value)
+        base = {"title": "Bank falls", "published_at": 1_700_000_000}
+        return [parsed(json.dumps({**base, name: value}).encode(), _) for name in FIELDS]
 
     def polled(data: bytes, _: Path) -> Any:
         return items(data, "application/rss+xml", "https://wire.example/rss", feed_rules, 1_772_445_600_000_000)
@@ -226,6 +237,7 @@ def targets() -> dict[str, Target]:
     dates = (b"2026-03-02T10:00:00Z", b"1700000000", b"2026-03-02", b"Mon, 02 Mar 2026 10:00:00 GMT", b"1700000000123")
     return {
         "parse": Target((record, b'{"headline": "x", "published_at": 1700000000}'), parsed, ()),
+        "fields": Target((b'["banks", "oil"]', b"{'name': 'Wire'}", b"WEFT|$BNK", b"1e305", *dates), given, ()),
         "dates": Target(dates, dated, ()),
         "rss": Target((RSS, ATOM), polled, (FeedUnavailable,)),
         "settings": Target((SETTINGS,), set_up, (SettingsError,)),

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,10 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock.analysis import backtest as backtesting
 from foreshock.analysis.backtest import backtest
 from foreshock.analysis.events import EventsError, ExpectedEvent, judge, read_events
 from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
+from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY
@@ -148,6 +151,22 @@ def test_chance_gives_as_many_alerts_as_the_budget_in_the_settings(desk: Path, r
 
 def test_the_watched_time_begins_when_topics_have_learned(result: Any) -> None:
     assert DAYS - 18 < result.watched_days < DAYS - 13
+
+
+def test_watching_began_once_also_if_nobody_is_watched_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its alerts and hours are counted from then on, so an event of that time is found or missed, too."""
+    watched, starts = iter((False, True, False, True)), [n * DAY for n in range(4)]
+    history = SimpleNamespace(names=["oil"], hours=0)
+    seen = SimpleNamespace(weights=np.ones(1), learned=lambda _: np.array([next(watched)]))
+    state = SimpleNamespace(history=history, seen=lambda: seen)
+    nothing = SimpleNamespace(changes=())
+    past = SimpleNamespace(
+        counts=[SimpleNamespace(start=start) for start in starts], until=4 * DAY, decide=lambda *_: nothing
+    )
+    monkeypatch.setattr(backtesting, "State", SimpleNamespace(fresh=lambda _: state))
+    monkeypatch.setattr(backtesting, "pass_time", lambda *_: nothing)
+    found = backtesting._decide(cast(Any, past), DetectionRules(), cast(Any, SimpleNamespace(take=lambda: None)))
+    assert found.watched_from == DAY
 
 
 def test_the_command_prints_one_object_and_draws_a_curve(desk: Path, tmp_path: Path, capsys: Any) -> None:

@@ -38,6 +38,14 @@ def test_a_misspelt_topic_is_refused_with_a_suggestion(capsys: pytest.CaptureFix
     assert main(["series", "inflation", "--store", "desk.db"]) == 0
 
 
+def test_a_wrong_choice_is_named_without_words_of_a_library(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["incidents", "list", "--state", "shut"]) == 2
+    said = capsys.readouterr().err
+    assert "'--state': 'shut' is not one of 'open', 'ended'." in said
+    assert main(["score", "feed.jsonl", "--device", "gpu"]) == 2
+    assert capsys.readouterr().err.startswith("foreshock: --device: model.device = 'gpu': ")
+
+
 def test_topics_are_completed_from_the_settings_and_the_store() -> None:
     connect("sqlite:///foreshock.db", create=True).dispose()
     assert open_store("sqlite:///foreshock.db").topic_names() == []

@@ -515,7 +515,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        before = len(topic_views.topic_names(look.connection))
+        before = len(topic_views.topics_with_series(look.connection))
         assert reader.decided(look, "answer", lambda: 1) == 1
         assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
         seen = reader.seen(look)
@@ -532,7 +532,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        assert len(topic_views.topic_names(look.connection)) == before
+        assert len(topic_views.topics_with_series(look.connection)) == before
         assert reader.decided(look, "answer", lambda: 3) == 3, "another file, another answer"
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

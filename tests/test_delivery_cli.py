@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import rows
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
 from foreshock.cli.app import app
@@ -19,8 +19,9 @@ from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery.sender import Retries
 from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident, NoSuchReceiver
-from foreshock.monitor.store import decided, desk_actions, open_store, schema
-from foreshock.monitor.store.database import reading
+from foreshock.monitor.store import decided, desk_actions, incident_history, open_store, schema
+from foreshock.monitor.store.database import reading, writing
+from foreshock.monitor.units import NEW
 from foreshock.processes import replay
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
@@ -277,6 +278,17 @@ def test_the_desk_acknowledges_and_silences(tmp_path, replayed):
         refused = run(app, ["alerts", "silence", slip, "--for", "8h", *at])
         assert refused.exit_code == 2
         assert "did you mean Banks?" in " ".join(refused.output.replace("│", "").split())
+    with writing(store.engine) as connection:
+        mine = schema.alerts.c.id == before[0]["id"]
+        was = connection.execute(select(schema.alerts.c.topic, schema.alerts.c.kind).where(mine)).one()
+        connection.execute(update(schema.alerts).where(mine).values(topic=f"{NEW}Bankd", kind="new_name"))
+    named = run(app, ["alerts", "silence", "Bankd", "--for", "8h", *at])
+    assert "Bankd is silenced until" in named.output, "a name that fired, and is like a topic's"
+    assert "No story" not in named.output
+    with reading(store.engine) as connection:
+        assert [act.topic for act in incident_history.acts(connection, [], [f"{NEW}Bankd"], 0, None)] == ["Bankd"]
+    with writing(store.engine) as connection:
+        connection.execute(update(schema.alerts).where(mine).values(**was._mapping))
     for command in (["ack", before[0]["id"]], ["silence", "Banks", "--for", "8h"]):
         assert run(app, ["alerts", *command, *at[:2], "--by", " "]).exit_code == 2
     listed = run(app, ["alerts", "list", *at[:2]]).output
@@ -284,6 +296,6 @@ def test_the_desk_acknowledges_and_silences(tmp_path, replayed):
     assert run(app, ["alerts", "silence", "Banks", "--for", "soon", *at]).exit_code == 2
     assert run(app, ["alerts", "silence", "Banks", "--for", "8h", "--store", here.store.url]).exit_code == 2
     with reading(store.engine) as connection:
-        assert connection.execute(select(func.count()).select_from(schema.desk_actions)).scalar_one() == 5
+        assert connection.execute(select(func.count()).select_from(schema.desk_actions)).scalar_one() == 6
         assert desk_actions.silenced_until(connection, "Banks") is not None
     assert list(store.alerts()) == before, "what people do changes no detection"

@@ -152,7 +152,7 @@ def test_other_services_hosts_and_options_are_refused(url, said):
 def test_a_messages_url_comes_from_a_file_and_is_never_shown(tmp_path):
     file = tmp_path / "url"
     file.write_text(SLACK + "\n")
-    assert MessageSettings(name="chat", apprise_url_file=file).target() == SLACK
+    assert MessageSettings(name="chat", apprise_url_file=file).target == SLACK
     shown = MessageSettings.model_validate({"name": "chat", "apprise_url": SLACK})
     assert "TIiajkdn" not in repr(shown) + shown.model_dump_json()
 
@@ -161,7 +161,7 @@ def test_the_address_that_slack_shows_is_taken(posts):
     """`https://hooks.slack.com/services/...` is posted to, and its token is never shown."""
     shown = SLACK.replace("slack://", "https://hooks.slack.com/services/").partition("/#")[0]
     settings = MessageSettings.model_validate({"name": "chat", "apprise_url": shown})
-    assert settings.target() == SLACK.partition("/#")[0]
+    assert settings.target == SLACK.partition("/#")[0]
     Message(settings).send(notice())
     assert posts[0]["url"] == shown
     assert shown.split("/")[-1] not in repr(settings) + settings.model_dump_json()

@@ -398,6 +398,8 @@ def test_metrics_say_which_receiver_is_held():
     assert (value("failures"), value("held")) == (3, 0)
     metrics.receiver("m", WORKS, 100)
     assert (value("failures"), value("held")) == (0, 0)
+    metrics.receivers({"other"})
+    assert (value("failures"), value("held")) == (None, None), "it is no longer in the settings"
 
 
 # Many at once

@@ -269,7 +269,7 @@ def test_names_of_receivers_are_distinct_and_files_start_beside_the_settings(tmp
     one = '[[receivers]]\nname = "on-call"\nkind = "pagerduty"\nkey_file = "key.txt"\n'
     file.write_text(one)
     (receiver,) = load(file, environ={}).settings.receivers
-    assert receiver.secret() == KEY
+    assert receiver.secret == KEY
     assert receiver.address() == "https://events.pagerduty.com/v2/enqueue"
     file.write_text(one + one)
     with pytest.raises(SettingsError, match="are called 'on-call'; rename one"):

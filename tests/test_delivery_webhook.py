@@ -140,7 +140,7 @@ def test_the_specifications_own_example_has_its_signature():
 
 def test_every_secret_signs_and_any_receiver_that_knows_one_verifies():
     content = body(NOTICE)
-    headers = sign(settings("https://x.example/", secrets=[SECRET, NEWER]).keys(), "msg_1", int(time.time()), content)
+    headers = sign(settings("https://x.example/", secrets=[SECRET, NEWER]).keys, "msg_1", int(time.time()), content)
     assert headers["webhook-signature"].count("v1,") == 2
     for secret in (SECRET, NEWER):
         assert Verifier(secret).verify(content, headers)["type"] == "alert.firing"
@@ -461,7 +461,7 @@ def test_settings_that_cannot_work_are_errors_that_name_the_webhook_and_no_secre
 def test_secrets_come_from_a_file_one_a_line(tmp_path):
     file = tmp_path / "secrets"
     file.write_text(f"{SECRET}\n\n{NEWER}\n")
-    assert len(settings("https://x.example/", secrets=[], secrets_file=file).keys()) == 2
+    assert len(settings("https://x.example/", secrets=[], secrets_file=file).keys) == 2
     file.write_text(f"{SECRET}\nnonsense!\n")
     with pytest.raises(ValidationError, match="line 2 is not base64"):
         settings("https://x.example/", secrets=[], secrets_file=file)
@@ -483,7 +483,7 @@ def test_the_documented_receiver_verifies_and_the_documented_body_is_valid():
     made: dict[str, Any] = {}
     exec(page.partition("```python\n")[2].partition("```")[0], made)
     content = body(NOTICE)
-    headers = sign(settings("https://x.example/", secrets=[NEWER, SECRET]).keys(), "msg_1", int(time.time()), content)
+    headers = sign(settings("https://x.example/", secrets=[NEWER, SECRET]).keys, "msg_1", int(time.time()), content)
     assert made["verify"](SECRET, headers, content)
     assert not made["verify"](SECRET, headers, content + b" ")
     assert not made["verify"](SECRET, {}, content)

@@ -30,7 +30,7 @@ from foreshock.monitor.delivery.webhook import body
 from foreshock.monitor.store import deliveries, digest_content, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso, microseconds
-from foreshock.monitor.units import ALL, DAY, HOUR, MINUTE
+from foreshock.monitor.units import ALL, DAY, HOUR, MINUTE, NEW
 from tests.delivering import NOON, Clock, Inbox, deliver, empty, new_store, put, routing
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
@@ -337,6 +337,14 @@ def test_a_digest_says_what_fired_what_ended_and_what_is_open(engine):
     assert (found["fired_count"], found["ended_count"], found["open_count"]) == (3, 2, 3)
     assert found["sentence"] == "morning: 3 incidents fired, 2 ended, and 3 are open."
     assert found["fired"][0]["topics"] == ["Tcc"]
+    with writing(engine) as connection:
+        mine = schema.alerts.c.topic == "Tcc"
+        connection.execute(update(schema.alerts).where(mine).values(topic=f"{NEW}Halden Foods", kind="new_name"))
+    assert content(engine)["fired"][0]["topics"] == ["Halden Foods"], "as people know the name"
+    with writing(engine) as connection:
+        mine = schema.alerts.c.topic == f"{NEW}Halden Foods"
+        connection.execute(update(schema.alerts).where(mine).values(topic="Tcc", kind="drift"))
+    found = content(engine)
     assert content(engine) == found, "it depends on the store's rows alone"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 CASES = {
     "parse": 20_000,
+    "fields": 1_000,
     "dates": 20_000,
     "rss": 600,
     "settings": 2_500,

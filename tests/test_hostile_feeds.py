@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpcore
 import pytest
 from hostile import DEAR, OK, SLOW, HostileServer, deep, hostile, many_attributes, slowly, soup_of_attributes, whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.ingest import feed_parser, rss_poll
+from foreshock.ingest import connection, feed_parser, rss_poll
 from foreshock.ingest.connection import CheckedBackend, TooMuch
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.feed_limits import MOST_ATTRIBUTES, refuse_what_is_dear
@@ -89,6 +91,30 @@ def test_a_name_that_is_never_resolved_is_left_at_the_deadline(limits: None) -> 
     with pytest.raises(FeedUnavailable, match=r"no answer|within"):
         ask("http://feed.example/", resolver=never)
     assert time.monotonic() - began < 15
+
+
+@given(st.integers(1, 9), st.floats(1, 60), st.floats(0.5, 20) | st.just(float("inf")))
+def test_silent_addresses_leave_time_for_the_last_one(silent: int, seconds: float, silence: float) -> None:
+    """Each address gets its share of what is left, so a name with a broken IPv6 address is reached by the other."""
+    now, waits = 0.0, list[float]()
+
+    def connect(_: Any, address: str, port: int, timeout: float, *rest: Any) -> Any:
+        nonlocal now
+        waits.append(timeout)
+        if len(waits) <= silent:
+            now += timeout
+            raise httpcore.ConnectTimeout("nothing came")
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now))
+        patch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+        addresses = [f"2001:db8::{number}" for number in range(silent)] + ["192.0.2.1"]
+        backend = CheckedBackend(seconds, allow_private=True, resolver=lambda host, port: addresses, silence=silence)
+        backend.connect_tcp("zeta.example", 443)
+    assert len(waits) == silent + 1
+    assert waits[-1] == pytest.approx(min(silence, seconds - sum(waits[:-1])))
+    assert waits[-1] >= min(silence, seconds / (silent + 1)) * 0.999
 
 
 @pytest.mark.parametrize("before", [b"", OK, OK + b"Content-Length: 1000000000\r\n\r\n"])
@@ -193,6 +219,11 @@ def test_a_parser_that_a_large_process_started_is_kept() -> None:
 def test_parsing_in_another_process_gives_what_parsing_here_gives(parser: FeedParser) -> None:
     here = items(FEED, "application/xml", "https://zeta.example/", RULES, 1)
     assert [item.id for item in here] == [record["id"] for record in parsed(parser, FEED)]
+    process = parser._process
+    with pytest.raises(FeedUnavailable, match="cannot be read: TypeError"):
+        parser.parse(FEED, {"no": "argument of the parser"}, seconds=60.0)
+    assert parsed(parser, FEED)
+    assert parser._process is process, "an error that nobody thought of costs its own feed"
 
 
 # What the server wants to see again

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +181,27 @@ def test_a_workbook_is_read(tmp_path: Path) -> None:
     path = tmp_path / "news.xlsx"
     book.save(path)
     assert titles(path, assume_zone="UTC") == ["With a time", "With a day", "With text"]
+    assert check(path, ParseRules(zone=UTC)).records == 3
     assert open_format(path).columns == ("title", "published_at", "tickers", "")
     path.write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(UnreadableFile, match="no Excel workbook"):
         open_format(path)
+
+
+def test_a_number_of_any_size_in_a_workbook_is_a_value(tmp_path: Path) -> None:
+    """Excel writes large numbers with an exponent; other programs write all digits."""
+    written, path = tmp_path / "written.xlsx", tmp_path / "news.xlsx"
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (["title", "published_at", "id"], ["One", "2024-05-06T13:30:00Z", 4711]):
+        book.active.append(row)
+    book.save(written)
+    with zipfile.ZipFile(written) as before, zipfile.ZipFile(path, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).replace(b">4711<", b">" + b"9" * 30 + b"<"))
+    ((item, _),) = FileFeed(path, rules=ParseRules()).read()
+    assert isinstance(item, Story)
+    assert item.id == "9" * 30
 
 
 @pytest.mark.parametrize("log", [27, 28, 31])

@@ -229,6 +229,21 @@ def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
     assert "a quotation mark left open" in quote.detail
 
 
+@pytest.mark.parametrize("rows", [2, 100_000])
+def test_a_table_whose_lines_end_in_cr_alone_is_refused_with_the_remedy(tmp_path: Path, rows: int) -> None:
+    with pytest.raises(UnreadableFile, match=r"lines that end in CR alone\. Save it with line ends of LF"):
+        feed(tmp_path, b"title,published_at\r" + b"Acme warns,2020-01-01\r" * rows, "f.csv")
+
+
+def test_a_cr_in_a_row_is_text_in_quotation_marks_and_else_costs_the_row(tmp_path: Path) -> None:
+    data = b'title,published_at\r\n"one\rtwo",2020-01-01\r\nthree\rfour,2020-01-01\r\n'
+    story, letter = items(feed(tmp_path, data, "f.csv"))
+    assert isinstance(story, Story)
+    assert story.title == "one\rtwo"
+    assert isinstance(letter, DeadLetter)
+    assert letter.detail == "The row is not CSV: new-line character seen in unquoted field."
+
+
 def plain(count: int) -> list[str]:
     return [f"title {i},2020-03-{i % 28 + 1:02d},wire" for i in range(count)]
 
@@ -343,6 +358,17 @@ def test_a_feed_in_memory_reads_on_like_a_file(tmp_path: Path) -> None:
         list(in_memory.read(9, whole[7][1]))
     with pytest.raises(FileChanged):
         list(in_memory.read(31))
+
+
+def test_a_time_that_no_calendar_has_is_not_another_time_in_parquet(tmp_path: Path) -> None:
+    far = 1_700_000_000_000 + 2**64 * 125 // 1_000  # in microseconds it would overflow to a day of 2023
+    times = pa.array([far, 1_700_000_000_000], pa.timestamp("ms", "UTC"))
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"title": ["far", "near"], "published_at": times}), path)
+    letter, story = items(FileFeed(path, rules=RULES))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == "date_out_of_range"
+    assert isinstance(story, Story)
 
 
 def test_parquet_times_days_lists_and_nan_are_read_as_json_would_be(tmp_path: Path) -> None:

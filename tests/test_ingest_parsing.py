@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ from foreshock.ingest.story import DeadLetter, Story
 
 RULES = ParseRules()
 NOON = "2020-03-01T12:00:00Z"
+NESTED = b"[" * 1_015 + b"]" * 1_015
+"""As deep as orjson reads."""
 NOON_US = 1_583_064_000_000_000
 
 
@@ -120,6 +122,10 @@ def test_a_whole_record_becomes_a_story() -> None:
         (record(negative="nan", neutral="0.2", positive="0.1"), "bad_scores"),
         (record(counts_at="2020-03-01T11:59:59Z"), "bad_field"),
         (record(body="x" * LIMIT), "too_large"),
+        (record(published_at=1e306), "date_out_of_range"),
+        (record(published_at=-1e308), "date_out_of_range"),
+        (record(scores=0)[:-2] + NESTED + b"}", "bad_scores"),
+        (record(neutral=0, positive=1, negative=0)[:-2] + NESTED + b"}", "bad_scores"),
     ],
 )  # fmt: skip
 def test_a_bad_record_is_a_dead_letter_with_its_reason_and_bytes(raw: bytes, reason: str) -> None:
@@ -371,24 +377,65 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS.map(str), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = st.sampled_from(
-    ["title", "headline", "text", "body", "published_at", "id", "source", "url", "topics", "tickers", "symbols",
-     "language", "status", "date_only", "counts_at", "scores", "negative", "neutral", "positive", "other"]
+WRITE = st.sampled_from([json.dumps, repr])
+ENCODED = st.recursive(
+    st.text(st.sampled_from("a\0\ud800"), min_size=1, max_size=3) | st.floats() | st.integers(),
+    lambda inner: st.builds(
+        lambda write, held: write(held),
+        WRITE,
+        st.lists(inner, min_size=1, max_size=2) | st.dictionaries(st.sampled_from("a\0"), inner, min_size=1),
+    ),
+    max_leaves=4,
+)
+"""Lists and objects as text, as JSON or Python writes them, and so within one another."""
+SIGNS = st.sampled_from(["$", "$'", "$[", "[", "]", "('", "'", "9", "-", "<", "&", "{'a':"])
+HOSTILE = st.one_of(
+    st.floats(1e300) | st.floats(max_value=-1e15) | st.integers(2**63, 2**1_100),
+    # Hypothesis raises the limit of recursion to some thousands.
+    st.builds(lambda before, behind: before * 9_000 + "A" + behind * 9_000, SIGNS, SIGNS),
+    ENCODED.filter(lambda value: isinstance(value, str)),
+)
+ALL_NAMES = (
+    "title", "headline", "text", "body", "published_at", "id", "source", "url", "topics", "tickers", "symbols",
+    "language", "status", "date_only", "counts_at", "scores", "negative", "neutral", "positive", "other",
 )  # fmt: skip
+NAMES = st.sampled_from(ALL_NAMES)
+PATHS = ParseRules(mapping={"title": "other[].a|title", "topics": "text.a", "tickers": "body|"}, date_format="dayfirst")
 SETTINGS = st.sampled_from(
     [
         RULES,
         ParseSettings(assume_zone="America/New_York").rules(),
         ParseRules(mapping={"title": "other.a", "id": "text"}),
+        PATHS,
     ]
 )
+
+
+@given(HOSTILE, SETTINGS)
+@example(1e306, RULES)
+@example("$" * 9_000, RULES)
+@example('["a\\u0000b"]', RULES)
+@example("['a\\x00b']", RULES)
+@example('{"a": "b\\u0000"}', PATHS)
+def test_numbers_of_any_size_encoded_text_and_signs_without_end_are_read_or_rejected_in_any_field(
+    value: Any, rules: ParseRules
+) -> None:
+    for name in ALL_NAMES:
+        parsed_well(json.dumps({"title": "t", "published_at": NOON} | {name: value}).encode(), rules)
+    parsed_well(
+        json.dumps({"title": "t", "published_at": NOON, "negative": 1, "neutral": 0, "positive": value}).encode(), rules
+    )
 
 
 @given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(-2, 2**70))
 def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
     fields: dict[str, Any], rules: ParseRules, latest: int | None, fallback: int | None
 ) -> None:
-    raw = json.dumps({"title": "t", "published_at": NOON} | fields).encode()
+    parsed_well(json.dumps({"title": "t", "published_at": NOON} | fields).encode(), rules, latest, fallback)
+
+
+def parsed_well(raw: bytes, rules: ParseRules, latest: int | None = None, fallback: int | None = None) -> None:
+    """Fail unless the record becomes a dead letter, or a story that holds what the rest relies on."""
     item = parse(raw, "feed", 0, rules, latest, fallback)
     if isinstance(item, DeadLetter):
         assert item.reason in REASONS

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock.ingest import tickers
 from foreshock.ingest.tickers import normalised_ticker, read_tickers, tickers_in_text
 from foreshock.monitor.topics.matching import matches
 from foreshock.monitor.topics.rules import TopicRule
@@ -185,6 +186,21 @@ def test_a_ticker_that_was_normalised_stays_what_it_is(written: str) -> None:
     once = list(read_tickers(written))
     again = list(read_tickers([ticker for ticker, _ in once]))
     assert again == once
+
+
+@given(st.lists(st.sampled_from(["$", "[]", "()", "{}", "  "]), min_size=1, max_size=4), st.integers(1, 3_000))
+def test_a_ticker_is_read_through_whatever_is_around_it_however_often(around: list[str], times: int) -> None:
+    before, behind = "".join(pair[0] for pair in around), "".join(pair[1:] for pair in reversed(around))
+    assert list(read_tickers(before * times + "AAPL" + behind * times)) == [("AAPL", True)]
+
+
+def test_a_megabyte_of_signs_is_read_in_time_and_not_kept() -> None:
+    kept = tickers._kept.cache_info().currsize
+    started = time.process_time()
+    for text in ("$" * (1 << 20), "[" * (1 << 19) + "]" * (1 << 19), "x" * (1 << 20)):
+        list(read_tickers(text))
+    assert time.process_time() - started < 5
+    assert tickers._kept.cache_info().currsize == kept
 
 
 @given(st.text(st.sampled_from("ABx0 .:/-<>()[]$,"), max_size=200))

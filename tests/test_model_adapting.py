@@ -1,10 +1,12 @@
 """Adapted heads: the fit and its invariants, the rows that teach it, the file, and what is refused."""
 
+import itertools
 import json
 import os
 import random
 import shutil
 import sqlite3
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,12 @@ from small import labelled_rows
 
 from benchmarks.adapt import agreeing, apart, drawn
 from foreshock.cli import main
-from foreshock.cli.model_adapt import _shipped_or_whole
 from foreshock.model.adapted import to_bytes, to_card, write_adapted
 from foreshock.model.comparing import set_of, trained_on
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.scorer import load_scorer
+from foreshock.model.settings import absolute
 from foreshock.model.storage import SHIPPED, check_weights, describe_weights, open_weights
 from foreshock.model.trained_on import years
 from foreshock.model.training import desk_labels
@@ -81,8 +83,9 @@ def test_the_measure_of_a_change_is_what_it_does_to_the_anchors() -> None:
     whitening = Whitening(anchors)
     change = random_.normal(size=(3, WIDTH + 1))
     back = whitening.back(change)
-    assert np.allclose(back.moved(anchors), whitening.rows(anchors) @ change.T)
-    squares = np.square(back.moved(anchors)).sum(axis=1).mean()
+    moved = anchors.astype(np.float64) @ back.weight.T + back.bias
+    assert np.allclose(moved, whitening.rows(anchors) @ change.T)
+    squares = np.square(moved).sum(axis=1).mean()
     assert squares <= np.square(change).sum()
     assert squares > 0.5 * np.square(change).sum()
 
@@ -128,6 +131,31 @@ def test_near_copies_share_a_group() -> None:
         "",
     ]
     assert group_near_copies(texts).tolist() == [0, 1, 0, 3]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from("abcdefghijkl"), max_size=14),
+        max_size=20,
+    )
+)
+def test_groups_are_those_of_comparing_each_text_with_each(texts: list[list[str]]) -> None:
+    """Invariant: two texts share a group if and only if a chain of near copies joins them, and its first names it."""
+    bags = [set(words) for words in texts]
+    groups = list(range(len(bags)))
+    for i, j in itertools.combinations(range(len(bags)), 2):
+        if len(bags[i] & bags[j]) >= desk_labels.NEAR * len(bags[i] | bags[j]) > 0:
+            groups = [groups[i] if group == groups[j] else group for group in groups]
+    names = {group: groups.index(group) for group in groups}
+    assert group_near_copies([" ".join(words) for words in texts]).tolist() == [names[group] for group in groups]
+
+
+def test_words_that_all_texts_share_cost_no_comparison_of_all_with_all() -> None:
+    texts = [f"shares of company {n}a rise by {n}b to {n}c after results" for n in range(5_000)]
+    begun = time.process_time()
+    assert len(set(group_near_copies(texts).tolist())) == 5_000
+    assert time.process_time() - begun < 2  # 0.1 s; comparing all with all took 5 s
 
 
 def _file(folder: Path, rows: list[dict[str, Any]], name: str = "labels.jsonl") -> Path:
@@ -438,9 +466,10 @@ def test_a_file_gets_its_name_only_once_it_is_whole(tmp_path: Path, capsys: pyte
 def test_the_weights_of_a_head_are_named_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert [_shipped_or_whole(one) for one in ("default", "hf:x", "~/mine", "a:b")] == [
+    assert [absolute(one) for one in ("default", "hf:x", "hf:~/x", "~/mine", "a:b")] == [
         "default",
-        "hf:x",
+        f"hf:{tmp_path / 'x'}",
+        f"hf:{tmp_path / 'x'}",
         str(tmp_path / "mine"),
         str(tmp_path / "a:b"),
     ]

@@ -2,14 +2,19 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from test_model_huggingface import _make
 
 from foreshock.cli import main
+from foreshock.model import storage
 from foreshock.model.comparing import set_of, trained_on, was_trained_on
+from foreshock.model.storage import describe_weights
+from foreshock.model.training.news_rows import MIXES
 
 ROWS = [
     ("Profit falls as demand slows", "negative"),
@@ -80,6 +85,43 @@ def test_the_set_is_named_by_the_file() -> None:
 def test_the_shipped_weights_say_what_they_were_trained_on() -> None:
     assert {"news", "fpb", "tfns", "fiqa", "sentfin", "finentity"} <= set(trained_on("default") or ())
     assert set(trained_on("permissive") or ()) == {"tfns", "contrasts", "headlines", "generated", "lines", "rivals"}
+
+
+RUNS = Path(storage.__file__).parent / "runs"
+MADE_OF_OTHERS = {"own", "swapped", "joined", "streams", "variants"}
+"""Rows in a record that are labels of our own, or made of the other sets."""
+
+
+@pytest.mark.parametrize(
+    ("weights", "runs"),
+    [
+        ("default", ("default", "default-companies-1", "default-companies-2")),
+        ("permissive", ("permissive", "permissive-companies")),
+    ],
+)
+def test_a_card_names_all_that_the_records_of_its_trainings_name(weights: str, runs: tuple[str, ...]) -> None:
+    def sets(found: Any) -> Iterator[str]:
+        for key, value in found.items():
+            if key == "data":
+                yield from (name for name, rows in value.items() if rows and name not in MADE_OF_OTHERS)
+            elif key == "data_sha256":
+                yield from (name.removesuffix("_train") for name in value if "." not in name)
+            elif isinstance(value, dict):
+                yield from sets(value)
+
+    learned = {name for run in runs for name in sets(json.loads((RUNS / f"{run}.json").read_text()))}
+    learned = {"rivals" if name == "written" else name for name in learned}
+    assert learned == set(trained_on(weights) or ())
+    licence = describe_weights(weights)["licence"]
+    assert {name for name in learned if name not in licence} == set()
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_mix_names_the_sets_of_all_its_rows(name: str) -> None:
+    mix = MIXES[name]
+    drawn = {*mix.repeats, *mix.alike, *mix.differing} - {"own"}
+    assert drawn <= set(mix.names)
+    assert set(mix.names) <= drawn | {"contrasts"}
 
 
 def test_a_model_that_cannot_be_read_stops_the_comparison_before_it_begins(

@@ -38,6 +38,26 @@ def test_a_word_contributes_by_how_much_the_score_is_higher_with_it() -> None:
     assert explained.text[explained.words[2].start : explained.words[2].end] == "bad"
 
 
+@pytest.mark.parametrize(
+    ("text", "company", "passes"),
+    [("", None, 1), ("Quay Bank", "Quay Bank", 1), ("bad", None, 2), ("bad  good", None, 5), ("Quay bad", "Quay", 2)],
+)
+def test_no_text_is_scored_twice(text: str, company: str | None, passes: int) -> None:
+    class Counting(Words):
+        def score(self, texts, entities=None):
+            assert len(texts) == len(set(texts))
+            seen.extend(texts)
+            return super().score(texts)
+
+    seen: list[str] = []
+    explained = explain(Counting(), text, company)
+    assert len(seen) == passes  # "bad  good" also with one space
+    assert [word.word for word in explained.words] == text.split()
+    assert {word.word: np.sign(round(word.contribution, 2)) for word in explained.words} == {
+        word: {"bad": -1, "good": 1}.get(word, 0) for word in text.split()
+    }
+
+
 def test_a_text_without_some_words_keeps_its_title_apart() -> None:
     assert without("good  news\nfrom the\nbank", [(0, 4)]) == "news\nfrom the bank"
     assert without("good news", [(0, 4)]) == "news"

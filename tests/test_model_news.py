@@ -18,8 +18,8 @@ from foreshock.model.labels import LABELS
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
-from foreshock.model.training import news, news_rows
-from foreshock.model.training.contrasts import contrasts, swapped_roles
+from foreshock.model.training import news, news_rows, recalibrating
+from foreshock.model.training.contrasts import both, contrasts, read_words
 from foreshock.model.training.guided import read_guided, read_labels_by_id
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
@@ -115,7 +115,9 @@ def test_contrasts_are_filled_labelled_and_the_same_again() -> None:
 
 
 def test_swapped_roles_swap_names_and_nothing_else() -> None:
-    for first, second in swapped_roles(100, seed=1):
+    random = np.random.default_rng(1)
+    for roles in (of for of in read_words()["roles"] if of["a"] != of["b"]):
+        first, second = both(roles, read_words()["slots"], random)
         (a, b), (c, d) = first.entities, second.entities
         assert (a, b) == (d, c)
         assert first.entities[a] == second.entities[b] != first.entities[b]
@@ -198,6 +200,23 @@ def test_a_calibration_by_style_is_written_on_demand_and_changes_no_label(data: 
     styled = load_scorer(start, "cpu").score(texts)
     assert (styled.argmax(axis=1) == scores.argmax(axis=1)).all()
     assert np.abs(styled - scores).max() > 0.001
+
+
+def test_weights_are_calibrated_on_nothing_but_sets_that_they_learned_from(
+    data: Path, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that anyone may use must have nothing of sets for research."""
+    card = Path(start) / "model.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": ["contrasts", "tfns"]}))
+    read = []
+    monkeypatch.setattr(recalibrating, "read_guided", lambda file: (read.append(file.name), read_guided(file))[1])
+    figures = recalibrate(start, data, write=True)
+    assert sorted(read) == ["tfns_train.jsonl.gz", "tfns_valid.jsonl.gz"]
+    assert {tuple(by_set) for by_set in figures.values()} == {("tfns",)}
+    assert load_scorer(start, "cpu").score(["alda bero loss"]).shape == (1, 3)
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": ["lines"]}))
+    with pytest.raises(ModelError, match="learned from none of the sets news, fpb"):
+        recalibrate(start, data)
 
 
 class _Stop(Exception):

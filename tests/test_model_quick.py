@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from foreshock.model.architecture import Architecture
@@ -14,6 +16,7 @@ from foreshock.model.encoder import Encoder, pack
 from foreshock.model.heads import Heads
 from foreshock.model.training.news_teacher import read_told, tell
 from foreshock.model.training.quick import Wide, hidden, padded, pooled
+from foreshock.model.training.steps import by_length
 from foreshock.model.training.wide import moved, read_teacher, read_wide, write_wide
 
 pytestmark = pytest.mark.slow
@@ -81,3 +84,14 @@ def test_what_a_teacher_told_is_read_back_with_the_texts(tmp_path: Path) -> None
         assert one.target.sum() == pytest.approx(1, abs=1e-3)
         assert one.grades is not None
         assert ((one.grades > 0) & (one.grades < 1)).all()
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=30), st.integers(1, 12))
+def test_batches_by_length_have_each_row_once_and_the_shortest_first(rows: list[list[int]], batch: int) -> None:
+    found = list(by_length(rows, batch))
+    places = [place for part in found for place in part]
+    assert sorted(places) == list(range(len(rows)))
+    lengths = [len(rows[place]) for place in places]
+    assert lengths == sorted(lengths)
+    assert [len(part) for part in found[:-1]] == [batch] * (len(found) - 1 if found else 0)
+    assert all(0 < len(part) <= batch for part in found)

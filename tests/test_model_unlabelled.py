@@ -83,11 +83,15 @@ def test_a_folder_without_feeds_is_an_error(tmp_path: Path) -> None:
 
 
 def test_validation_texts_of_labelled_sets_are_left_out_and_counted(tmp_path: Path) -> None:
-    _write(tmp_path / "a.jsonl", [{"title": "Oil rises"}, {"title": "Gold falls"}])
+    _write(tmp_path / "a.jsonl", [{"title": title} for title in ("Oil rises", "Gold falls", "Tin rises, lead falls")])
     (tmp_path / "labelled").mkdir()
-    _write(tmp_path / "labelled" / "one_valid.jsonl.gz", [{"text": "OIL rises.", "label": "positive"}])
+    rows: list[dict[str, object]] = [
+        {"text": "OIL rises.", "label": "positive"},
+        {"text": "Tin rises, lead falls", "label": "mixed"},
+    ]
+    _write(tmp_path / "labelled" / "one_valid.jsonl.gz", rows)
     read = read_unlabelled(tmp_path, validation_fingerprints(tmp_path / "labelled"))
     assert read.texts + read.held_out == ["Gold falls"]
-    assert (read.labelled, read.duplicates) == (1, 0)
+    assert (read.labelled, read.duplicates) == (2, 0)
     with pytest.raises(LabelledDataError, match="has no SET_valid"):
         validation_fingerprints(tmp_path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from feeds import news
@@ -22,6 +22,7 @@ from rows import all_rows, assert_same
 from servers import wait_until
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.engine import Engine
+from structlog.testing import capture_logs
 
 from foreshock.cli import main
 from foreshock.ingest.files import FileFeed
@@ -35,8 +36,10 @@ from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import matcher_of
 from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, wiring
+from foreshock.processes import run as processes_run
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
+from foreshock.settings import versions
 from foreshock.settings.load import Loaded, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
@@ -372,6 +375,116 @@ def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
     file.write_text(desk)
     assert watched.changed() is None
     assert watched.changed() is not None
+
+
+def test_what_a_watchlist_or_a_file_of_secrets_held_stays_in_use_when_the_file_becomes_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a monitor that takes over later. It ended there, and so did its stand-by."""
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
+    file, names, secret = tmp_path / "desk.toml", tmp_path / "names.csv", tmp_path / "secret"
+    names.write_text("name,names,tags\nAcme,Acme,held\n")
+    secret.write_text(f"whsec_{'a' * 43}=\n")
+    desk = '[[webhooks]]\nname = "desk"\nurl = "https://example.com"\nsecrets_file = "secret"\n'
+    file.write_text(desk + '[watchlist]\nfile = "names.csv"\n[[routes]]\ntags = ["held"]\nreceivers = ["desk"]\n')
+
+    def read() -> Loaded:
+        return load(file, environ={})
+
+    loaded = read()
+    settings, before = loaded.settings, shaping(loaded.settings)
+    watched = reload.SettingsFile(read, loaded)
+    names.write_text("name,colour\nAcme,red\n")
+    assert [watched.changed(), watched.changed(), watched.changed()] == [None, None, None], "said, and not taken"
+    names.unlink()
+    secret.unlink()
+    assert [watched.changed(), watched.changed()] == [None, None]
+    assert shaping(settings) == before
+    assert versions.routing(settings).labels["Acme"].tags == {"held"}
+    wiring.sending(settings, cast(Any, None), waited_for=False)
+    names.write_text("name,names\nAcme,Acme\nHalden Foods,Halden\n")
+    secret.write_text(f"whsec_{'a' * 43}=\n")
+    assert watched.changed() is None
+    found = watched.changed()
+    assert found is not None
+    assert "Halden Foods" in [rule.name for rule in versions.topic_rules(found)]
+
+
+def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path: Path) -> None:
+    """Neither how time reads live, nor how records are read, nor how the model that is loaded computes."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    before = settings_for(url)
+    engine, file = connect(url, create=True), cast(Any, SimpleNamespace(settle=lambda: None))
+    with writing(engine) as connection:
+        wiring.adopt(connection, before)
+    after: dict[str, Any] = {
+        "time.silent_after": "20m",
+        "time.max_ahead": "5m",
+        "time.assume_zone": "UTC",
+        "model.device": "cuda",
+    }
+    after |= {"limits.source_bytes": 9, "model.precision": "float32", "alerts.false_alarms": "2 per week"}
+    flags = {"store.url": url, "watchlist.defaults": False, **after}
+    changed = load(None, flags=flags, environ={}).settings
+    workers = list[Worker]()
+    loop = cast(Any, SimpleNamespace(stories=SimpleNamespace(on=False), work_with=workers.append))
+    with capture_logs() as lines:
+        adopted = processes_run._change(before, changed, file, engine, loop, None)
+    said = [line["event"] for line in lines if "restart" in line["event"]]
+    assert said == [f"[{name}] has changed: restart this process to use it" for name in ("time", "limits", "model")]
+    assert (adopted.time, adopted.model, adopted.limits) == (before.time, before.model, before.limits)
+    assert (adopted.alerts, len(workers)) == (changed.alerts, 1), "the rest is in force"
+
+    decides = processes_monitor._Monitor(
+        engine, lambda: Loaded(before, {}, None), Loaded(before, {}, None), Stop(), None, lambda: 0
+    )
+    with capture_logs() as lines:
+        decides._change(changed)
+    said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
+    assert said == ["time.max_ahead", "time.silent_after"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("error", [Overtaken("another"), StoreUnavailable("away")])
+def test_what_was_committed_is_reported_whatever_fails_next(tmp_path: Path, error: Exception) -> None:
+    """The closing does not report again what was sent ahead."""
+    said, woken, stop = list[Any](), list[int](), Stop()
+    settings = settings_for(f"sqlite:///{tmp_path}/store.db")
+    decides = processes_monitor._Monitor(
+        cast(Any, None), cast(Any, None), Loaded(settings, {}, None), stop, None, lambda: 0
+    )
+    decides._announce = said.append
+
+    def fails(*_: Any, **__: Any) -> Any:
+        stop.set()  # no wait for a store that is away
+        raise error
+
+    nothing, closer = SimpleNamespace(look=lambda: None), SimpleNamespace(close_some=lambda: None)
+    ahead, held = SimpleNamespace(look=lambda: ["news"]), SimpleNamespace(holds=lambda: True)
+    parts: list[Any] = [held, closer, nothing, ahead, SimpleNamespace(due=fails, step=fails), nothing]
+    cast(Any, decides)._turn(*parts, lambda: woken.append(1))
+    assert (said, woken) == (["news"], [1])
+
+
+def test_a_run_begins_to_send_once_the_store_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, failures = Stop(), [Overtaken("another"), StoreUnavailable("away"), StoreUnavailable("away")]
+    monkeypatch.setattr(stop, "wait", lambda _: None)
+
+    class Sender:
+        def __enter__(self) -> Sender:
+            if failures:
+                raise failures.pop()
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    with contextlib.ExitStack() as senders:
+        made: Any = Sender()
+        assert processes_run._begun(senders, made, stop) is made
+        failures.append(StoreUnavailable("away"))
+        stop.set()
+        with pytest.raises(StoreUnavailable):
+            processes_run._begun(senders, made, stop)
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

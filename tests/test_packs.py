@@ -23,6 +23,7 @@ from foreshock.cli import main
 from foreshock.monitor.errors import NoSuchAlert
 from foreshock.monitor.store import retention, schema
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.evidence_age import Eraser
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 
@@ -138,6 +139,23 @@ def test_an_alert_whose_stories_were_deleted_is_refused(own: str, tmp_path: Path
         retention._delete(connection, gone, ["none"], 0)
     with pytest.raises(PackRefused, match="keep_stories and were deleted"):
         pack(engine, alert, tmp_path / "old.zip")
+    assert not (tmp_path / "old.zip").exists()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["drift", "critical"])
+def test_an_alert_whose_evidence_was_deleted_is_refused_though_its_stories_are_there(
+    own: str, tmp_path: Path, kind: str
+) -> None:
+    """The pack said that its own alert differed, as if somebody had changed it."""
+    engine = connect(f"sqlite:///{shutil.copy(own.removeprefix('sqlite:///'), tmp_path / 'old.db')}", create=False)
+    with writing(engine) as connection:
+        connection.execute(update(schema.feed).values(decided_until=(START + 1_000 * DAY) * 1_000_000))
+        connection.execute(update(schema.alerts).values(resolved_at=schema.alerts.c.fired_at))
+        connection.execute(update(schema.incidents).values(ended_at=schema.incidents.c.fired_at))
+    assert Eraser(engine, keep=1).step() > 0
+    with pytest.raises(PackRefused, match="keep_evidence and was deleted"):
+        pack(engine, first_of(engine, kind), tmp_path / "old.zip")
     assert not (tmp_path / "old.zip").exists()
     engine.dispose()
 

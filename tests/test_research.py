@@ -28,7 +28,7 @@ from foreshock.cli import tables
 from foreshock.cli.app import app
 from foreshock.model import trained_on
 from foreshock.monitor.days import Days
-from foreshock.monitor.store import Store, open_store, schema
+from foreshock.monitor.store import Store, open_store, retention, schema
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.times import iso
 from foreshock.processes.replay import replay
@@ -285,6 +285,13 @@ def test_a_series_is_certified_and_a_row_that_was_changed_is_named(url: str, tmp
     assert found.exit_code == 1
     assert f"Acme at {iso(row)}: negative differ" in found.output
     assert "the model was trained on texts of 2018" in found.output
+    with writing(connect(f"sqlite:///{copy}", create=False)) as connection:  # as retention does: it keeps some old ones
+        s = schema.stories.c
+        there = connection.execute(select(s.partition, s.offset, s.counts_at).order_by(s.counts_at)).all()
+        retention._delete(connection, [(row.partition, row.offset) for row in there[20:40]], ["none"], 0)
+    found = command("series", "Acme", "--certify", "--store", f"sqlite:///{copy}")
+    assert isinstance(found.exception, CannotCertify)
+    assert iso(there[39].counts_at)[:13] in str(found.exception)
     nothing = tmp_path / "nothing.db"
     connect(f"sqlite:///{nothing}", create=True).dispose()
     found = command("series", "_all", "--certify", "--store", f"sqlite:///{nothing}")

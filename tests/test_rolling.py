@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from conftest import WordScorer
 from pydantic import ValidationError
 from rows import promised_rows
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, StaticPool, Table, create_engine, delete, func, insert, select, update
 from typer.testing import CliRunner
 
 from foreshock.cli.app import app
@@ -359,11 +360,59 @@ def test_evidence_of_old_alerts_is_deleted_and_the_alerts_stay(engine: Engine) -
         }
     for i, row in before.items():
         assert after[i]._asdict() == row._asdict() | ({"evidence": "[]"} if i in old else {})
-    assert all(not body["evidence"] for i, body in said.items() if i in old)
-    assert any(body["evidence"] for i, body in said.items() if i not in old)
+    shown = {i: body["evidence"] or body.get("incident", {}).get("stories") for i, body in said.items()}
+    assert not any(stories for i, stories in shown.items() if i in old)
+    assert any(stories for i, stories in shown.items() if i not in old)
     again = Eraser(engine, keep=LEAST_KEPT)
     assert again.step() == 0
     assert again.is_through
+
+
+def _row(table: Table, **given: Any) -> dict[str, Any]:
+    """Return a row with these values, and an empty one in each other column that needs one."""
+    kinds: dict[type, Any] = {str: "", int: 0, float: 0.0}
+    needed = (c for c in table.columns if not c.nullable)
+    return {c.name: kinds.get(c.type.python_type) for c in needed} | given
+
+
+OLD, NEW = 200 * DAY, 390 * DAY
+"""Before and after what is kept of a feed that is decided until day 400."""
+
+
+def test_the_stories_of_an_incident_go_from_alerts_and_messages_once_it_is_over_and_said() -> None:
+    """And nothing else changes. The alert that began it may have no stories, as one of volume."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    tables = schema.feed, schema.incidents, schema.alerts, schema.outbox, schema.deliveries
+    schema.metadata.create_all(engine, tables=tables)
+    goes, stays = set[str](), set[str]()
+    with engine.begin() as connection:
+        connection.execute(insert(schema.feed).values(_row(schema.feed, decided_until=400 * DAY)))
+        ends, states, stories = (OLD, NEW, None), ("queued", "waiting", "muted", "delivered"), (True, False)
+        for n, (ended, state, *alerts) in enumerate(product(ends, states, stories, stories)):
+            connection.execute(insert(schema.incidents).values(_row(schema.incidents, id=f"i{n}", ended_at=ended)))
+            for k, has_stories in enumerate(alerts):
+                evidence = json.dumps([f"story {n} {k}"] if has_stories else [])
+                over = min(OLD + k * DAY, ended or NEW)
+                row = _row(schema.alerts, id=f"a{n}-{k}", group_id=f"i{n}", resolved_at=over, evidence=evidence)
+                connection.execute(insert(schema.alerts).values(row))
+            shown = [f"story {n} {k}" for k, has_stories in enumerate(alerts) if has_stories]
+            body = json.dumps({"evidence": shown[:1], "incident": {"stories": shown, "title": f"title {n}"}})
+            about = {"alert_id": f"a{n}-0", "event": "incident.firing"}
+            sent = "queued" if state == "queued" else "dispatched"
+            connection.execute(insert(schema.outbox).values(_row(schema.outbox, **about, state=sent, alert=body)))
+            if state != "queued":
+                connection.execute(insert(schema.deliveries).values(_row(schema.deliveries, **about, state=state)))
+            (goes if ended == OLD and state == "delivered" else stays).update(shown)
+    eraser = Eraser(engine, keep=LEAST_KEPT)
+    eraser.step()
+    with reading(engine) as connection:
+        found = [*connection.execute(select(schema.alerts.c.evidence)).scalars()]
+        said = [*connection.execute(select(schema.outbox.c.alert)).scalars()]
+    assert all(f'"{story}"' in "".join(found) and f'"{story}"' in "".join(said) for story in stays)
+    assert not any(f'"{story}"' in "".join([*found, *said]) for story in goes)
+    assert all(f"title {n}" in text for n, text in enumerate(said))
+    assert eraser.step() == 0
+    engine.dispose()
 
 
 @pytest.mark.slow

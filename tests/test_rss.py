@@ -135,12 +135,26 @@ def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_a
         ("Mon, 02 Feb 2026 10:00:00 +02:00", "Mon, 02 Feb 2026 10:00:00 +02:00"),
         ("Mon, 02 Feb 2026 10:00:00 CEST", ""),  # unreadable: as if there were no date
         ("soon", ""),
+        ("0000-00-00T00:00:00Z", ""),
+        ("0000-01-01T00:00:00Z", ""),
+        ("0000-00-00 00:00:00 +0000", ""),
+        ("2026-02-31T10:00:00Z", ""),  # no other day is taken for one that does not exist
+        ("2026-02-02T10:00:00+02:00Z", ""),
+        ("99999-01-01T00:00:00Z", ""),
     ],
 )
-def test_a_date_is_passed_on_as_it_stands_unless_only_its_form_is_odd(date: str, expected: str) -> None:
+def test_a_date_is_passed_on_as_it_stands_or_said_to_be_unread(date: str, expected: str) -> None:
     (record,) = records(rss_of(f"<item><title>x</title><pubDate>{date}</pubDate></item>"))
     assert record.get("published_at", "") == expected
     assert record.get("published_unread", "") == ("" if expected else date)
+
+
+@given(st.text("0123456789-:.,TZ+ Mondy GMTE", max_size=30), st.sampled_from(["pubDate", "updated", "dc:date"]))
+def test_no_date_makes_a_feed_unreadable(date: str, name: str) -> None:
+    dublin = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    (record,) = records(rss_of(f"<item {dublin}><title>x</title><{name}>{date}</{name}></item>"))
+    assert record["title"] == "x"
+    assert record.get("published_at", record.get("published_unread", "")) == date.strip()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252", "iso-8859-1"])
@@ -215,6 +229,25 @@ def test_it_is_asked_conditionally_and_304_is_nothing_new(server: Server) -> Non
     first = ask(server)
     assert first is not None
     assert ask(server, first.validators) is None
+
+
+@given(
+    st.lists(st.binary(max_size=40), min_size=1, max_size=4),
+    st.sampled_from([b"", b"\0" * 9, b"\n", b"\x1f", b"<html>"]),
+    st.integers(1, 60),
+)
+def test_gzip_of_several_members_is_read_to_its_end(parts: list[bytes], behind: bytes, size: int) -> None:
+    """Wherever the network cuts it, and with whatever a server writes behind it."""
+    members = [gzip.compress(part) for part in parts]
+    packed = b"".join(members)
+
+    def unpacked(data: bytes) -> bytes:
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        return b"".join(rss_poll._unpacked(chunks, packed=True))
+
+    assert unpacked(packed + behind) == b"".join(parts)
+    with pytest.raises(FeedUnavailable, match="truncated"):
+        unpacked(packed[: -min(size, len(members[-1]) - 2)])
 
 
 def test_gzip_is_read_and_a_bomb_of_it_or_a_torn_one_is_not(server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from feed_server import MICRO, NOW, Server, entry, rss_of
@@ -21,7 +22,8 @@ from foreshock.ingest.rss_poll import Validators, fetch
 from foreshock.ingest.story import Story
 from foreshock.settings.models import FeedSettings
 
-MEDIA = 'xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="http://purl.org/rss/1.0/modules/content/"'
+CONTENT = "{http://purl.org/rss/1.0/modules/content/}"
+MEDIA = f'xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="{CONTENT.strip("{}")}"'
 
 
 def rss_with(item: str) -> bytes:
@@ -68,9 +70,102 @@ def test_xhtml_and_the_source_of_an_entry_keep_what_is_in_them() -> None:
     assert (record["title"], record["body"], record["source"]) == ("Own", "Hello world", "Quay")
 
 
+OWN = {
+    "title": "<title>Own</title>",
+    "link": "<link>https://zeta.example/1</link>",
+    "guid": "<guid>urn:1</guid>",
+    "date": "<pubDate>Mon, 06 May 2024 13:30:00 GMT</pubDate>",
+    "body": "<description>Body</description>",
+}
+OWN_OF_ATOM = {
+    "title": "<title>Own</title>",
+    "link": '<link href="https://zeta.example/1"/>',
+    "guid": "<id>urn:1</id>",
+    "date": "<updated>2024-05-06T13:30:00Z</updated>",
+    "body": "<summary>Body</summary>",
+}
+NESTED = st.sampled_from(
+    [
+        '<media:content url="u"/>',
+        "<media:content url='a>b'/>",
+        "<media:content url='u'></media:content>",
+        "<media:content url='u'><media:title>Photo</media:title></media:content>",
+        "<media:group><media:content /><media:description>Caption</media:description></media:group>",
+        '<media:thumbnail url="u"/>',
+        "<media:title/>",
+        "<media:description>Caption /></media:description>",
+        "<image/>",
+        "<image><title/><link>/photo</link></image>",
+        "<related><item/><item><title>Other</title><guid>urn:2</guid></item></related>",
+        "<enclosure url='u' type='image/png'><description>Photo</description></enclosure>",
+        "<content:encoded/>",
+    ]
+)
+
+
+@pytest.mark.parametrize("atom", [False, True])
+@given(st.permutations(list(OWN)), st.lists(st.tuples(st.integers(0, 5), NESTED), max_size=4))
+def test_an_item_is_the_same_wherever_nested_elements_stand_among_its_own(
+    atom: bool, order: list[str], nested: list[tuple[int, str]]
+) -> None:
+    """Its fields do not depend on the order of its elements, nor on nested ones, empty or filled, between them."""
+    own = OWN_OF_ATOM if atom else OWN
+    parts = [own[name] for name in order]
+    for place, element in nested:
+        parts.insert(place, element)
+    inside = "".join(parts)
+    atom_feed = f'<feed xmlns="http://www.w3.org/2005/Atom" {MEDIA}><title>Zeta</title><entry>{inside}</entry></feed>'
+    (record,) = records(atom_feed.encode() if atom else rss_with(inside))
+    published = record.pop("published_at")
+    assert published == ("2024-05-06T13:30:00Z" if atom else "Mon, 06 May 2024 13:30:00 GMT")
+    assert record == {
+        "id": "urn:1", "title": "Own", "body": "Body", "url": "https://zeta.example/1", "source": "Zeta",
+    }  # fmt: skip
+
+
+_ATTRIBUTES = st.sampled_from(["", ' a="/"', " a='>'", ' a="/>" ', " "])
+_TAGS = st.sampled_from(
+    ["title", "link", "description", "content:encoded", "media:content", "media:title", "item", "x", "image", "guid"]
+)
+_ELEMENTS = st.recursive(
+    st.builds(lambda tag, given: f"<{tag}{given}/>", _TAGS, _ATTRIBUTES) | st.sampled_from(["a/>", "<!--/>-->", " "]),
+    lambda inner: st.builds(
+        lambda tag, given, children: f"<{tag}{given}>{''.join(children)}</{tag}>",
+        _TAGS,
+        _ATTRIBUTES,
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(_ELEMENTS, max_size=5).map("".join))
+def test_what_is_cut_from_a_feed_is_whole_elements(inside: str) -> None:
+    """A feed that is XML stays XML, and keeps the elements of its item that have no prefix and are not nested."""
+    before = ElementTree.fromstring(rss_with(inside))
+    after = ElementTree.fromstring(without_nested(rss_with(inside)))
+    (item, left) = (feed.find("channel/item") for feed in (before, after))
+    assert item is not None
+    assert left is not None
+    own = {"title", "link", "description", "guid", "x", "image", CONTENT + "encoded"}
+    assert [part.tag for part in left if part.tag in own] == [part.tag for part in item if part.tag in own]
+
+
 @given(st.binary(max_size=60))
 def test_what_is_no_xml_is_left_as_it_is(data: bytes) -> None:
     assert without_nested(data + b"<a") == data + b"<a"
+
+
+# Settings
+
+
+def test_the_form_of_dates_and_the_limit_of_a_source_reach_the_parser() -> None:
+    """All that a process of its own needs is in the request, as JSON."""
+    parsing = ParseRules(date_format="dayfirst", source_bytes=300)
+    request = rss.request_of("", "https://zeta.example/", FeedRules("zeta", parsing=parsing))
+    data = rss_of(f"<item><title>x</title><pubDate>31.12.2023 10:00 GMT</pubDate><source>{'s' * 400}</source></item>")
+    (record,) = rss.records_of(data, **json.loads(json.dumps(request)))
+    assert (record["published_at"], record["source"]) == ("31.12.2023 10:00 GMT", "s" * 300)
 
 
 # Encodings

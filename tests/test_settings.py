@@ -20,7 +20,7 @@ from foreshock.settings import models
 from foreshock.settings.load import LISTS, SettingsError, keys, load, sections
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted
-from foreshock.settings.versions import shaping, topic_rules
+from foreshock.settings.versions import in_force, shaping, topic_rules
 
 
 @pytest.fixture
@@ -204,6 +204,22 @@ def test_the_settings_that_shape_decisions_are_plain_json_and_change_with_each_o
         "TOPICS": '[{"name": "a", "names": ["b"]}]',
     }.items():
         assert shaping(load(environ={f"FORESHOCK_{name}": value}).settings) != plain, name
+
+
+def test_a_worker_reads_by_the_version_in_force_whatever_its_own_file_contains():
+    kafka = {"kafka.bootstrap_servers": "h:1"}
+    own = load(flags=kafka, environ={}).settings
+    other = {
+        **{"time.bucket": "10m", "time.assume_zone": "UTC", "ingest.date_only": True, "files.accept_scores": False},
+        **{"kafka.accept_scores": True, "kafka.map": {"title": "headline"}, "model.weights": "permissive"},
+        **{"model.per_company": False, "alerts.new_names": 0.1, "alerts.false_alarms": "5 per week"},
+        **{"alerts.critical_stories": "2 per day", "watchlist.defaults": False, "limits.topics": 7},
+        **{"topics": [{"name": "Acme", "names": ["Acme"]}], "critical": [], "sources": [{"name": "x", "weight": 0}]},
+    }
+    store = load(flags={**kafka, **other}, environ={}).settings
+    assert [key for key in shaping(store) if shaping(own).get(key) == shaping(store)[key]] == []
+    for mine, body in ((own, shaping(store)), (store, shaping(own))):
+        assert shaping(in_force(mine, body)) == body
 
 
 def test_the_commented_file_is_valid_and_equals_the_defaults(write):

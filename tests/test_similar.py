@@ -14,7 +14,7 @@ from conftest import WordScorer
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store import schema, similar
@@ -94,6 +94,15 @@ def test_a_worker_stores_signs_and_the_search_finds_the_likest_and_what_came_sin
         assert (among, near[0].position, near[0].apart) == (len(TITLES), ("a.jsonl", 10), 0)
         fresh = Signs().near(connection, ("a.jsonl", 0), 2)
         assert fresh == (near, among), "what was loaded when changes no answer"
+    g = schema.story_signs.c
+    for gone in (0, 10), (1,), tuple(range(2, 99)):  # as retention does
+        with writing(engine) as connection:
+            connection.execute(delete(schema.story_signs).where(g.offset.in_(gone), g.offset != 4))
+        with reading(engine) as connection:
+            now, fresh = signs.near(connection, ("a.jsonl", 4), 3), Signs().near(connection, ("a.jsonl", 4), 3)
+            assert now is not None
+            assert fresh is not None
+            assert now[0] == fresh[0]
     engine.dispose()
 
 

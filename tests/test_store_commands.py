@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from test_kill import SCRIPT
 
@@ -177,6 +178,27 @@ def test_nothing_is_overwritten_and_what_is_no_copy_is_refused(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000})())
     with pytest.raises(StoreError, match="GB free, and the copy needs"):
         backup.backup(store, tmp_path / "other.db")
+    assert not list(tmp_path.glob("other.db*"))
+
+
+def test_the_room_for_a_copy_counts_what_is_still_in_the_write_ahead_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, room = tmp_path / "log.db", 1 << 20
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": room})())
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("CREATE TABLE t AS SELECT zeroblob(1 << 20) AS blob")
+        connection.commit()
+        assert source.stat().st_size < room
+        with pytest.raises(StoreError, match="GB free, and the copy needs"):
+            backup._copy(source, tmp_path / "copy.db", lambda done, total: None)
+        for _ in range(4):  # frames of the log that are old are not copied
+            connection.execute("UPDATE t SET blob = zeroblob(1 << 18)")
+            connection.commit()
+        connection.execute("VACUUM")
+        backup._copy(source, tmp_path / "copy.db", lambda done, total: None)
 
 
 def test_a_copy_is_as_private_as_its_store_and_needs_no_file_beside_it(store: str, tmp_path: Path) -> None:
@@ -278,6 +300,12 @@ def test_vacuum_gives_space_back_and_search_still_finds(store: str, capsys: pyte
             return [one.story.title for one in search(reader, Wanted(words="word7 word8"))]
 
     before = found()
+    full = connect(store, create=False)  # or whatever else SQLite says
+    event.listen(full, "connect", lambda driver, _: driver.execute("PRAGMA query_only = 1"))
+    full.dispose()  # of the connection that looked at the schema
+    with pytest.raises(StoreError, match="cannot be compacted: attempt to write a readonly database"):
+        vacuum.compact(full)
+    full.dispose()
     sizes = vacuum.compact(engine)
     assert sizes[1] < sizes[0]
     assert found() == before != []

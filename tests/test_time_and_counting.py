@@ -156,6 +156,44 @@ def test_rulings_are_the_specifications_in_canonical_order(feed: dict[str, list[
         assert sum(t.stories for t in bucket.topics if t.topic == "_all") == weighing
 
 
+repeats = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.sets(st.sampled_from(["t", "u", "v"]))), max_size=4
+)
+
+
+@given(repeats, repeats)
+@settings(deadline=None, max_examples=50)
+def test_what_a_muted_source_brings_moves_no_series_whatever_it_repeats(
+    before: list[tuple[str, str, set[str]]], after: list[tuple[str, str, set[str]]]
+) -> None:
+    """Not by a further topic of a story from before it was muted, either."""
+    memory = SeenIds()
+
+    def topics(start: int, records: list[tuple[str, str, set[str]]], muted: set[str]) -> list[str]:
+        members = [
+            CountedStory(
+                partition="p",
+                offset=start + place,
+                bucket=start,
+                published_at=start,
+                id=identity,
+                content=content,
+                source="wire",
+                stale=False,
+                date_only=False,
+                scores=(2_000, 3_000, 5_000),
+                signature=(identity + content).encode().ljust(256, b"\1"),
+                keys=(start + place,),
+                topics=tuple(sorted(topics)),
+            )
+            for place, (identity, content, topics) in enumerate(records)
+        ]
+        return [topic.topic for topic in count_bucket(memory, start, members, SMALL, muted=muted)[1].topics]
+
+    assert bool(topics(0, before, set())) is bool(before)
+    assert topics(10, after, {"wire"}) == []
+
+
 class Live:
     """A live feed as the specification sees it: partitions, the clock, and what their workers and the monitor write."""
 

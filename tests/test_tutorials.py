@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 class Desk:
-    """A folder with `foreshock`, `python` and the examples, as a reader has them."""
+    """A folder with `foreshock`, `python` and the copied example, as a reader has them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class Desk:
         commands.mkdir()
         for name, runs in (("foreshock", f"{sys.executable} -m foreshock"), ("python", sys.executable)):
             self.command(name, f'exec {runs} "$@"')
-        (folder / "examples").symlink_to(ROOT / "examples")
+        (folder / "own_feed.py").symlink_to(ROOT / "examples" / "own_feed.py")
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")},
             "PATH": f"{commands}:{os.environ['PATH']}",

@@ -147,6 +147,27 @@ def test_a_stretch_is_chosen_by_the_viewers_clock_and_its_address_is_in_utc(
     assert "Show the time up to now" not in html(bad)
 
 
+@pytest.mark.parametrize("end", ["1970-01-01T00:00", "1970-01-01T00:30+05:00", "2199-12-30T20:00-14:00"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+def test_an_input_can_hold_every_end_that_a_link_can_have(monkeypatch: pytest.MonkeyPatch, end: str, zone: str) -> None:
+    monkeypatch.setattr(zones, "viewer", lambda: ZoneInfo(zone))
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(stretch, "st", Inputs({"from": end}, given))
+    stretch.controls()
+    assert stretch.FIRST <= given["from-shown"] <= stretch.LAST
+
+
+class Inputs:
+    """Streamlit with one address and the values of inputs."""
+
+    def __init__(self, query_params: dict[str, str], session_state: dict[str, Any]) -> None:
+        self.query_params, self.session_state = query_params, session_state
+
+    def segmented_control(self, *_: Any, **__: Any) -> None: ...
+
+    def datetime_input(self, *_: Any, **__: Any) -> None: ...
+
+
 def test_no_page_names_a_zone_itself() -> None:
     """A page that writes "UTC" behind a time of the viewer's clock would lie to all but one."""
     folder = Path(stretch.__file__).parent

@@ -140,8 +140,8 @@ def _found_table(kind: str, found: dict[str, Any]) -> str:
             cells.append(share if hours is None else f"{share}, {hours:.0f} h")
         lines.append((name, *cells))
     return _table(
-        f"Of changes planted into *{_words(kind)}* feeds ({found['seeds']} of {planted.TOPICS} topics), those found, "
-        "and the hours until half of all were; of decoys, those at which it rang:",
+        f"Changes planted into *{_words(kind)}* feeds ({found['seeds']} feeds of {planted.TOPICS} topics): the share "
+        "found, and the hours after which half of all were found. Decoys: the share on which an alert fired.",
         ("", *(_words(change) for change in changes)),
         lines,
     )

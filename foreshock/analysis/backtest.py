@@ -239,7 +239,8 @@ def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
             day = counts.start // DAY
             seen = state.seen()
             weight = float(seen.weights[seen.learned(slice(0, len(state.history.names)))].sum())
-            watched_from = min(watched_from, counts.start) if weight else past.until
+            if weight:
+                watched_from = min(watched_from, counts.start)
         passed, before = state.history.hours - before, state.history.hours
         if weight:
             watched_hours += passed

@@ -78,7 +78,7 @@ def certify(engine: Engine, topics: Sequence[str], *, weights: str, cuts: int = 
     """Decide the series of `topics` again from cut-off feeds. `weights`: of the settings; `seed`: of the cuts.
 
     Raises:
-        CannotCertify: nothing is decided, or the first stories are no longer stored.
+        CannotCertify: nothing is decided, or some of the stories are no longer stored.
     """
     with tempfile.TemporaryDirectory(prefix="foreshock-certify-") as folder:
         own = connect(f"sqlite:///{folder}/again.db", create=True)
@@ -91,14 +91,13 @@ def certify(engine: Engine, topics: Sequence[str], *, weights: str, cuts: int = 
 
 def _certify(connection: Connection, own: Engine, topics: list[str], weights: str, cuts: int, seed: int) -> Certificate:
     rules, until = settings_versions.time_rules(connection), decided_until(connection)
-    b, s = schema.buckets.c, schema.stories.c
-    first = connection.execute(select(func.min(b.start))).scalar()
-    oldest = connection.execute(select(func.min(s.counts_at))).scalar()
-    if until is None or first is None or oldest is None:
+    first = connection.execute(select(func.min(schema.buckets.c.start))).scalar()
+    whole = fills.whole_since(connection, rules)
+    if until is None or first is None or whole is None:
         raise CannotCertify("Nothing is decided in this store yet.")
-    if rules.start_of(oldest) > first:
+    if whole > first:
         raise CannotCertify(
-            f"The stories before {iso(oldest)} are no longer stored, so their rows cannot be decided again."
+            f"Not all stories before {iso(whole)} are stored any more, so their rows cannot be decided again."
         )
     rng, buckets = random.Random(seed), (until - first) // rules.bucket
     at = {first + rng.randrange(1, max(buckets, 2)) * rules.bucket for _ in range(cuts)}

@@ -26,7 +26,11 @@ class EncodingGuess(NamedTuple):
 def guess_encoding(path: Path) -> EncodingGuess | None:
     """Return the encoding of a file's first bytes; None if they are UTF-8, or marked, or no text."""
     data = bytearray()
-    with ByteStream(path) as stream:
+    try:
+        opened = ByteStream(path)
+    except UnreadableFile:  # a workbook, for one; opening the file by its name reads it, or says why not
+        return None
+    with opened as stream:
         if not stream.encoding.startswith("utf-8"):
             return None
         with suppress(UnreadableFile):

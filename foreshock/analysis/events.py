@@ -6,12 +6,12 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foreshock.ingest.meant import nearest
 from foreshock.monitor.store.times import iso, microseconds
 from foreshock.monitor.units import DAY
 
@@ -91,8 +91,8 @@ def read_events(path: Path) -> list[ExpectedEvent]:
             rows = csv.DictReader(file)
             names = list(rows.fieldnames or ())
             if unknown := [name for name in names if name not in COLUMNS]:
-                near = get_close_matches(str(unknown[0]), COLUMNS, 1)
-                meant = f"did you mean {near[0]}?" if near else f"expected {', '.join(COLUMNS)}."
+                near = nearest(str(unknown[0]), COLUMNS)
+                meant = f"did you mean {near}?" if near else f"expected {', '.join(COLUMNS)}."
                 raise EventsError(f"{path}: unknown column {unknown[0]!r}; {meant}")
             if lacking := [name for name in COLUMNS[:2] if name not in names]:
                 raise EventsError(

@@ -254,6 +254,7 @@ def _counts(forms: Mapping[str, int]) -> str:
 
 
 def _iso(time: int | None) -> str | None:
+    # As `store.times.iso_or_none`, which would import SQLAlchemy for a command that opens no store.
     if time is None:
         return None
     when: datetime = EPOCH + timedelta(microseconds=time)

@@ -23,7 +23,7 @@ from foreshock.analysis.pack_file import PackRefused
 from foreshock.monitor import snapshots
 from foreshock.monitor.critical import day_of
 from foreshock.monitor.deciding import SNAPSHOT_VERSION
-from foreshock.monitor.kinds import CRITICAL, NEW_NAME
+from foreshock.monitor.kinds import CRITICAL, KINDS, NEW_NAME
 from foreshock.monitor.store import desk_actions, evidence, fills, lookup, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import HEAD, reading
@@ -50,7 +50,7 @@ def pack(engine: Engine, identity: str, out: Path) -> str:
 
     Raises:
         NoSuchAlert: there is none.
-        PackRefused: it never fired, it is not decided yet, its stories were deleted, or too much belongs to it.
+        PackRefused: it never fired, it is not decided yet, its stories or evidence were deleted, or it is too large.
     """
     with reading(engine) as connection:
         about, members = _gathered(connection, identity)
@@ -98,6 +98,11 @@ def published(connection: Connection, identity: str) -> dict[str, Any]:
     if text is None:
         raise PackRefused(f"The store does not have the alert {identity} as it fired: an older version decided it.")
     said: dict[str, Any] = json.loads(text)
+    if KINDS[said["kind"]].has_stories and said["events"] and not said["evidence"]:
+        raise PackRefused(
+            f"The evidence of the alert {identity} is older than [store] keep_evidence and was deleted. "
+            "A pack would not hold what was sent."
+        )
     return {key: value for key, value in said.items() if key not in NOT_AS_DECIDED}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from statistics import median
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy import Engine, func, select
 
 from foreshock.analysis.history import opened
 from foreshock.analysis.injection import APART, CHANGES, Noticed, measure, moments
+from foreshock.ingest.meant import alike
 from foreshock.monitor.baseline import PROFILE_HOURS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
@@ -186,14 +186,8 @@ def _too_short(topic: str, learned: int | None, learning_until: int | None, unti
     )
 
 
-def near(topic: str, names: Sequence[str], likeness: float = 0.6) -> list[str]:
-    """Return the names most similar to `topic`, the most similar first. Case does not matter."""
-    lower = {name.lower(): name for name in names}
-    return [lower[name] for name in get_close_matches(topic.lower(), list(lower), 3, likeness)]
-
-
 def _meant(topic: str, names: Sequence[str]) -> str:
-    found = near(topic, names)
+    found = alike(topic, names)
     found += [name for name in sorted(names) if topic.lower() in name.lower() and name not in found]
     return f" Did you mean {' or '.join(found[:3])}?" if found else " To list its topics: foreshock topics list"
 

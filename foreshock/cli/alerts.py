@@ -101,7 +101,7 @@ def why(
     what else moved. Both are decided again from the store, and nothing is stored.
     """
     from foreshock.analysis import why as again
-    from foreshock.analysis.power import near
+    from foreshock.ingest.meant import alike
     from foreshock.monitor.errors import NoSuchAlert
     from foreshock.monitor.store import configured, open_store
     from foreshock.monitor.store.database import reading
@@ -116,7 +116,7 @@ def why(
         try:
             found = None if is_topic else ask(connection, about)
         except NoSuchAlert:
-            if meant := near(about, names, MISSPELT):
+            if meant := alike(about, names, like=MISSPELT):
                 raise NoSuchAlert(
                     f"There is no alert and no topic {about!r}; did you mean {' or '.join(meant)}?"
                 ) from None
@@ -292,7 +292,7 @@ def silence(
     config: options.Config = None,
 ) -> None:
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
-    from foreshock.analysis.power import near
+    from foreshock.ingest.meant import alike
     from foreshock.monitor.store import desk_actions, open_store, topic_views
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import iso
@@ -303,10 +303,10 @@ def silence(
     settings = options.load(config, store=store).settings
     engine = open_store(settings.store.url).engine
     with reading(engine) as connection:
-        names = topic_views.topic_names(connection)
+        names = [*topic_views.topics_with_series(connection), *topic_views.names_with_alerts(connection)]
     known = {*names, *(rule.name for rule in topic_rules(settings))}
     # 0s must end any silence, also that of a misspelt name.
-    if span and topic not in known and (meant := near(topic, names, MISSPELT)):
+    if span and topic not in known and (meant := alike(topic, names, like=MISSPELT)):
         raise typer.BadParameter(
             f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
         )
@@ -341,20 +341,22 @@ def resend(
     knows of an incident is not sent either.
     """
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.store import deliveries, incident_views, open_store
-    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store import deliveries, desk_actions, incident_views, open_store
 
     settings = options.load(config, store=store).settings
     names = [
         receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
     ]
-    with writing(open_store(settings.store.url).engine) as connection:
+
+    def put_back(connection: Connection) -> int:
         meant = [incident_views.alert_or_incident(connection, given) for given in alerts or ()]
         ids = {
             "alerts": [alert for alert, _ in meant if alert is not None],
             "incidents": [incident for _, incident in meant if incident is not None],
         }
-        count = deliveries.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
+        return deliveries.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
+
+    count = desk_actions.record(open_store(settings.store.url).engine, put_back)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:

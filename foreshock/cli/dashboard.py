@@ -23,7 +23,8 @@ def dashboard(
     """Serve the pages of a store until Ctrl-C: firing alerts, topics, stories, and the health of the feeds.
 
     It listens on this machine only, unless --host is given, and answers only to localhost and the names in
-    [dashboard]. If other machines can reach it, it is read-only unless [dashboard] allow_anonymous_actions is set.
+    [dashboard]. If other machines can reach it, it is read-only unless [sign_in] or [dashboard]
+    allow_anonymous_actions is set.
     """
     settings = options.load(config, store=store).settings
 
@@ -36,8 +37,8 @@ def dashboard(
             store=settings.store.url,
             host=host,
             port=port,
-            weights=settings.model.weights,
-            watchlist_file=None if settings.watchlist.file is None else settings.watchlist.file.absolute(),
+            model=settings.model,
+            watchlist_file=settings.watchlist.file,
             sign_in=settings.sign_in,
             **settings.dashboard.model_dump(),
         )

@@ -27,6 +27,7 @@ def report(error: Exception) -> int:
     if isinstance(error, TyperException):
         from typer import rich_utils  # a fifth of the time until a command begins, and needed only here
 
+        error.message = error.message.replace("Value error, ", "")  # what pydantic puts before a wrong choice
         rich_utils.rich_format_error(cast(Any, error))  # its annotation names typer's private copy of click
         return error.exit_code
     sentence, code = explain(error)

@@ -51,11 +51,11 @@ def pretrain(
     ] = 0.0,
     texts: Annotated[int, typer.Option("--texts", min=0, help="Number of texts, drawn at random; 0 for all.")] = 0,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Number of steps; 0 for one pass over the texts.")] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Texts a step.")] = 64,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0, help="Peak learning rate of the top layer.")
     ] = 5e-5,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides all random choices.")] = 0,
     board: Board = None,
     json: options.Json = False,
 ) -> None:
@@ -106,10 +106,10 @@ def teach(
             "Default: all-mpnet-base-v2.",
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
-    batch: Annotated[int, typer.Option("--batch", min=2)] = 32,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training rows.")] = 3,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Texts a step.")] = 32,
     frozen: Annotated[int, typer.Option("--frozen", min=0, help="How many of the lowest layers are not trained.")] = 6,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides all random choices.")] = 0,
     texts: Annotated[
         Path | None, typer.Option("--texts", metavar="DIR", help="Feed files whose texts get soft labels, too.")
     ] = None,
@@ -175,8 +175,8 @@ def finetune(
     distillation: Annotated[
         float, typer.Option("--distillation", min=0, max=1, help="Weight of the soft label where a text has both.")
     ] = 0.7,
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 4,
-    batch: Annotated[int, typer.Option("--batch", min=2)] = 32,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training rows.")] = 4,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Texts a step.")] = 32,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", help="Peak learning rate of the top layer.")
     ] = 1e-4,
@@ -190,7 +190,7 @@ def finetune(
         float,
         typer.Option("--averaging", min=0, max=0.9999, help="Decay of the moving average of the weights; 0 for none."),
     ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides all random choices.")] = 0,
     folds: Annotated[
         int | None,
         typer.Option("--folds", metavar="K", min=2, help="Cross-validate over training and validation texts."),

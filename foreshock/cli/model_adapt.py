@@ -64,19 +64,18 @@ def adapt(
 
     from foreshock.model.adapted import write_adapted
     from foreshock.model.comparing import set_of, trained_on, was_trained_on
-    from foreshock.model.huggingface.folder import PREFIX
-    from foreshock.model.storage import open_weights
+    from foreshock.model.settings import absolute
+    from foreshock.model.storage import open_adaptable
     from foreshock.model.training.desk_labels import read_desk_labels
 
-    if not settings.model.weights.startswith(PREFIX):  # those are refused below, with the reason
-        open_weights(settings.model.weights)
+    open_adaptable(settings.model.weights)
     desk = read_desk_labels(
         labels, text_column=text_column, label_column=label_column, encoding=settings.ingest.encoding
     )
     from foreshock.model.training.adapting import Adapting  # torch: two seconds, which a bad file should not cost
 
     loading = settings.model.loading()
-    base = _shipped_or_whole(loading.pop("weights"))
+    base = absolute(loading.pop("weights"))
     with output.progress("adapt") as advance:
 
         def step(begin: float, share: float, words: str) -> Any:
@@ -100,15 +99,6 @@ def adapt(
     if found.refused:
         output.note(f"Refused, and nothing was written: {' '.join(found.refused)}")
         raise typer.Exit(FAILED)
-
-
-def _shipped_or_whole(weights: str) -> str:
-    """Return weights so that the file names them wherever it is read from."""
-    from foreshock.model.adapted import NAMES
-    from foreshock.model.huggingface.folder import PREFIX
-
-    named = weights in NAMES or weights.startswith(PREFIX)
-    return weights if named else str(Path(weights).expanduser().absolute())
 
 
 def _print(desk: DeskLabels, found: Adaptation, weights: str, known: str | None) -> None:

@@ -97,13 +97,13 @@ def _known(value: str, known: tuple[str, ...], option: str) -> None:
 
 
 def _say_if_unknown(settings: Settings, topic: str) -> None:
-    from foreshock.analysis.power import near
+    from foreshock.ingest.meant import alike
     from foreshock.monitor.units import ALL
     from foreshock.settings.versions import topic_rules
 
     names = [rule.name for rule in topic_rules(settings)]
     if topic not in (*names, ALL):
-        meant = near(topic, names)
+        meant = alike(topic, names)
         hint = f"; did you mean {' or '.join(meant)}?" if meant else "."
         output.note(f"No rule defines the topic {topic!r}: only a feed may call one so{hint}")
 

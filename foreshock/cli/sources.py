@@ -43,9 +43,8 @@ def leave(
     The stories of the source stay. Do not use this for a source that only lags: its next stories would count late or
     not at all. A replay that is reading the source ends. A live feed joins again.
     """
-    from foreshock.monitor.store import open_store, progress
-    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store import desk_actions, open_store, progress
 
-    with writing(open_store(options.load(config, store=store).settings.store.url).engine) as connection:
-        was = progress.remove(connection, source)
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    was = desk_actions.record(engine, lambda connection: progress.remove(connection, source))
     output.print_text(f"{source} is closed." if was else f"{source} was closed already.")

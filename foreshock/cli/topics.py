@@ -70,7 +70,7 @@ def add_name(
         str, typer.Argument(metavar="NAME", help="The name, as an alert of the kind new_name has it; or $TICKER.")
     ],
     by: Annotated[str, typer.Option("--by", metavar="NAME", help="Your name.")],
-    note: Annotated[str, typer.Option("--note", help="Why.")] = "",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason.")] = "",
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from foreshock.monitor.units import SECOND
 from foreshock.observability.health import Health
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sent
     from foreshock.monitor.store.receivers import ReceiverState
 
-SECOND = 1_000_000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 BRIEF = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LONG = (*BRIEF, 60.0, 300.0, 1800.0, 7200.0)
@@ -216,6 +216,12 @@ def delivery(receiver: str, sent: Sent, seconds: float) -> None:
     DELIVERY_SECONDS.labels(receiver).observe(seconds)
 
 
+def receivers(names: Set[str]) -> None:
+    """Forget the states of all other receivers: they are no longer in the settings."""
+    _drop_others(RECEIVER_FAILURES, names)
+    _drop_others(RECEIVER_HELD, names)
+
+
 def receiver(name: str, state: ReceiverState, now: int) -> None:
     """Set whether a receiver fails, and whether it is held at `now` (microseconds)."""
     RECEIVER_FAILURES.labels(name).set(state.failures)
@@ -265,10 +271,14 @@ def lost(what: str, why: str) -> None:
 
 def _only(metric: Gauge, labels: Set[str]) -> None:
     """Set the metric to 1 for these labels, and drop all others."""
-    for (label,) in [found for found in _labels(metric) if found[0] not in labels]:
-        metric.remove(label)
+    _drop_others(metric, labels)
     for label in labels:
         metric.labels(label).set(1)
+
+
+def _drop_others(metric: Gauge, labels: Set[str]) -> None:
+    for (label,) in [found for found in _labels(metric) if found[0] not in labels]:
+        metric.remove(label)
 
 
 def _labels(metric: Gauge) -> list[tuple[str, ...]]:

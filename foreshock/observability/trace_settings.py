@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,9 +47,10 @@ class TraceSettings(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_used(self) -> TraceSettings:
-        self.sent_headers()
+        _ = self.sent_headers
         return self
 
+    @cached_property
     def sent_headers(self) -> dict[str, str]:
-        """Return the headers that are added to each request. Raises ValueError."""
+        """The headers that are added to each request, read once. Raises ValueError."""
         return headers_of(self.headers, self.headers_file)

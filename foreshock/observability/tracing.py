@@ -127,7 +127,7 @@ def to_collector(settings: TraceSettings) -> SpanExporter:
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return OTLPSpanExporter(
         settings.url.get_secret_value(),
-        headers=settings.sent_headers(),
+        headers=settings.sent_headers,
         timeout=TIMEOUT_SECONDS,
         compression=Compression.Gzip,
     )

@@ -1,6 +1,6 @@
 """Say that a new store has no history, before live stories make it too late to load any.
 
-A topic raises no alert until its usual level is known, which takes weeks of live news. A replay of past news takes
+Most kinds of alerts need 14 days of a topic's news, and thresholds settle over 60 days. A replay of past news takes
 minutes. But stories before "decided until" count for nothing, so the history must come first.
 """
 
@@ -22,9 +22,7 @@ from foreshock.monitor.units import DAY
 from foreshock.observability.log import log
 from foreshock.settings.models import Settings
 
-SAID = (
-    "load your history first: this store has none, so no topic can raise an alert before it has learned what is usual"
-)
+SAID = "load your history first: this store has none, and most alerts need 14 days of a topic's news"
 
 
 HISTORY = 7 * DAY
@@ -58,7 +56,7 @@ def say_load_history_first(options: Sequence[str]) -> None:
         first="stop this run: once it has decided a bucket, older stories count for nothing",
         then=shlex.join(["foreshock", "check", "FILE", *_config_alone(options)]),
         load=shlex.join(["foreshock", "replay", "FILE", *options]),
-        without="go on: topics learn from live news, which takes some weeks",
+        without="go on: topics learn from live news, which takes two weeks or more",
     )
 
 

@@ -37,7 +37,7 @@ class HeartbeatJob:
         report = metrics.health.report()
         if report["status"] != "ok" or report["state"] != "running":
             return
-        if self._made is None or self._made[0] != settings:
+        if self._made is None or self._made[0] is not settings:  # equal ones may have other headers, from a file
             self._made = settings, Heartbeat(settings)
         said = {
             "source": "foreshock",

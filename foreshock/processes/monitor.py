@@ -40,7 +40,7 @@ from foreshock.processes.switches import Switches
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping
+from foreshock.settings.versions import LIVE_ONLY, shaping
 from foreshock.sources.live import Clock
 
 LOOK_SECONDS = 0.25
@@ -209,6 +209,10 @@ class _Monitor:
                 self._report(closed, time.monotonic() - begun)
                 wake_sender()
             sent = announcer.look()
+            for news in sent:  # committed, too: the closing reports it no more
+                self._announce(news)
+            if sent:
+                wake_sender()
             filled = fills.due(idle=closed is None) and fills.step()
             filled |= switches.due(idle=closed is None) and switches.step()
         except Overtaken as error:
@@ -219,11 +223,7 @@ class _Monitor:
             self._stop.wait(self._outage.failed(error))
             return
         self._outage.over()
-        for news in sent:
-            self._announce(news)
-        if sent:
-            wake_sender()
-        elif closed is None and not filled:
+        if not sent and closed is None and not filled:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
@@ -258,12 +258,14 @@ class _Monitor:
             log().error(NOT_TAKEN, because=str(error))
             return
         self._file.settle()
-        for name, before, now in (
-            ("store.url", self._url, settings.store.url),
-            ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),
-            ("traces", self._settings.traces, settings.traces),
-        ):
-            if before != now:
-                log().warning(f"{name} has changed: restart this process to use it")
+        before = self._settings
+        changed = {
+            "store.url": self._url != settings.store.url,
+            "metrics.listen": before.metrics.listen != settings.metrics.listen,
+            "traces": before.traces != settings.traces,
+            **{f"time.{key}": getattr(before.time, key) != getattr(settings.time, key) for key in sorted(LIVE_ONLY)},
+        }
+        for name in (name for name, differs in changed.items() if differs):
+            log().warning(f"{name} has changed: restart this process to use it")
         self._settings = settings
         log().info("settings have changed", settings=self._version)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from foreshock.monitor.errors import MonitorError
+from foreshock.monitor.topics.rules import WatchlistError
 from foreshock.observability.log import log
 from foreshock.settings.load import Loaded, SettingsError
 from foreshock.settings.models import Settings
@@ -45,7 +46,7 @@ class SettingsFile:
         try:
             loaded = self._load()
             shaping(loaded.settings)  # reads the watchlist
-        except (SettingsError, MonitorError, OSError) as error:
+        except (SettingsError, WatchlistError, MonitorError, OSError) as error:
             if self._stamp_now() == stamp:
                 self._stamp = stamp
                 log().error("the settings cannot be used: going on with those before", because=str(error))

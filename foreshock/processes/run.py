@@ -12,10 +12,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.growing import GrowingFile
+from foreshock.model.settings import ModelSettings
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
@@ -33,12 +35,12 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
-from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping
+from foreshock.settings.versions import LIVE_ONLY, OF_MODEL, shaping
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.from_settings import kafka_feed, rss_and_files
 from foreshock.sources.live import Clock, SourceGroup
@@ -142,7 +144,7 @@ def _run(
             def send(settings: Settings) -> Sender:
                 senders.close()
                 made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds, traces=traces)
-                sender = senders.enter_context(made)
+                sender = _begun(senders, made, stop)
                 loop.on_closed = sender.wake
                 return sender
 
@@ -186,6 +188,12 @@ def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: Sett
 
 STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics", "traces")
 """Sections that a run goes on with as it began: they say what is read, and from where."""
+STAYS_IN = {
+    "time": {*LIVE_ONLY, "assume_zone"},
+    "limits": {"source_bytes"},
+    "model": ModelSettings.model_fields.keys() - OF_MODEL,
+}
+"""Parts of other sections that stay, too: they say how records are read, and how the loaded model computes."""
 
 
 def _change(
@@ -197,7 +205,7 @@ def _change(
     scorer: wiring.MakeScorer | None,
 ) -> Settings:
     """Adopt the settings that changed, if the store can. Return those to go on with."""
-    stays = {name: getattr(settings, name) for name in STAYS}
+    stays = _stays(settings, changed)
     adopted = changed.model_copy(update=stays)
     try:
         with writing(engine) as connection:
@@ -212,8 +220,8 @@ def _change(
         return settings
     file.settle()
     loop.stories.on = adopted.logs.stories
-    for name in STAYS:
-        if stays[name] != getattr(changed, name):
+    for name, section in stays.items():
+        if section != getattr(changed, name):
             log().warning(f"[{name}] has changed: restart this process to use it")
     if before is None or before[0] != number:
         loop.work_with(wiring.worker(adopted, engine, number, scorer))
@@ -222,11 +230,37 @@ def _change(
     return adopted
 
 
+def _stays(settings: Settings, changed: Settings) -> dict[str, BaseModel]:
+    """Return the sections of `changed` in which a run keeps what it began with."""
+    stays = {name: getattr(settings, name) for name in STAYS}
+    for name, keys in STAYS_IN.items():
+        begun = getattr(settings, name)
+        stays[name] = getattr(changed, name).model_copy(update={key: getattr(begun, key) for key in keys})
+    return stays
+
+
 def _adopt(settings: Settings, engine: Engine) -> int:
     """Return the number of these settings. Tries again if a worker joins at the same moment."""
     while True:
         with suppress(Overtaken), writing(engine) as connection:
             return wiring.adopt(connection, settings)
+
+
+def _begun(senders: ExitStack, made: Sender, stop: Stop) -> Sender:
+    """Begin to send. A change of the settings must not end the run because the store is away, or busy, just then."""
+    outage = outage_of_the_store()
+    while True:
+        try:
+            sender = senders.enter_context(made)
+        except Overtaken:
+            metrics.overtaken()
+        except StoreUnavailable as error:
+            if stop.wanted:
+                raise
+            stop.wait(outage.failed(error))
+        else:
+            outage.over()
+            return sender
 
 
 def _names(settings: Settings, connection: Connection) -> list[str]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
 from foreshock.model.huggingface.folder import PREFIX
-from foreshock.model.settings import ModelSettings
+from foreshock.model.settings import ModelSettings, absolute
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer
-from foreshock.monitor.store import settings_versions, switches
+from foreshock.monitor.store import desk_actions, settings_versions, switches
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.store.times import iso, iso_or_none
@@ -34,7 +33,6 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
 LOOK_SECONDS = 0.5
-NAMED = ("default", "permissive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,10 @@ def switch(
             scorer = wiring.scorer_of(wanted)
             with reading(engine) as connection:
                 rules = settings_versions.time_rules(connection)
-            with writing(engine) as connection:
-                planned = switches.plan(connection, _stored(settings, wanted), scorer.identity, rules)
+            stored = _stored(settings, wanted)
+            planned = desk_actions.record(  # a worker or the monitor may write at the same moment
+                engine, lambda connection: switches.plan(connection, stored, scorer.identity, rules)
+            )
             if planned is None:
                 return _unchanged(engine, wanted, scorer)
             _go_on(engine, url, rules, planned, scorer, stop, on_progress or (lambda share: None))
@@ -108,10 +108,8 @@ def record(settings: Settings, engine: Engine, weights: str, at: int) -> None:
 def _wanted(model: ModelSettings, weights: str) -> ModelSettings:
     """Return [model] with other weights. What the outputs of a model of another house mean is said for that alone."""
     if not weights.startswith(PREFIX):
-        path = weights if weights in NAMED else str(Path(weights).absolute())
-        return model.model_copy(update={"weights": path, "labels": None, "languages": ("en",)})
-    folder = Path(weights.removeprefix(PREFIX)).absolute()
-    return model.model_copy(update={"weights": f"{PREFIX}{folder}"})
+        return model.model_copy(update={"weights": absolute(weights), "labels": None, "languages": ("en",)})
+    return model.model_copy(update={"weights": absolute(weights)})
 
 
 def _stored(settings: Settings, wanted: ModelSettings) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def sending(
             traces.delivered(item, seconds, error)
 
     found = receivers(settings.webhooks, settings.messages, settings.receivers)
+    metrics.receivers({receiver.name for receiver in found})
     retries = WAITED_FOR if waited_for else LIVE
     return Sender(
         engine,

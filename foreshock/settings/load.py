@@ -12,12 +12,12 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from foreshock.ingest.meant import nearest
 from foreshock.model.huggingface.folder import PREFIX as HUGGING_FACE
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import remember_given, remember_settings, without_secrets
@@ -99,7 +99,8 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             section, _, name = key.partition(".")
-            _put(values, origins, key, value, "--" + (name.replace("_", "-") if section == "ingest" else section))
+            option = section if section == "store" else name or section
+            _put(values, origins, key, value, f"--{option.replace('_', '-')}")
     remember_given(values, _SECRET)
     _refuse_nul(values, origins)
     try:
@@ -201,11 +202,11 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         model = _model_at(path[:-1])
         known = list(keys(model)) if model else []
-        near = get_close_matches(str(path[-1]), known, 1)
-        if not near and len(path) == 1:
+        near = nearest(str(path[-1]), known)
+        if near is None and len(path) == 1:
             # A key above the sections belongs in one of them.
-            near = [f"{name}.{path[0]}" for name, section in sections() if path[0] in section.model_fields]
-        meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
+            near = next((f"{name}.{path[0]}" for name, of in sections() if path[0] in of.model_fields), None)
+        meant = f"did you mean {_dotted((*path[:-1], near))}?" if near else f"Known here: {', '.join(known)}."
         return f"{origin}: unknown setting {key}; {meant}"
     if error["type"] in {"tuple_type", "list_type"}:
         if len(path) == 1 and isinstance(error["input"], dict):

@@ -45,16 +45,16 @@ def remember_settings(settings: Any) -> None:
     """Remember the secrets that came from files. Those that cannot be read are reported where they are used."""
     remember(settings.store.url)
     for message in settings.messages:
-        remember(message.target())
+        remember(message.target)
     for webhook in settings.webhooks:
         if webhook.secrets_file is not None:
             for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
                 remember_value(line)
     for receiver in (*settings.webhooks, *settings.receivers, settings.heartbeat, settings.traces):
-        for name, value in receiver.sent_headers().items():
+        for name, value in receiver.sent_headers.items():
             _remember_header(value, name)
     for receiver in settings.receivers:
-        remember_value(receiver.secret())
+        remember_value(receiver.secret)
     for key in settings.api_keys:
         remember_value(key.secret())
     if settings.sign_in.on:

@@ -8,10 +8,10 @@ from typing import Any
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.routes import Routing
-from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.settings import AlertSettings, LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
-from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
+from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
 OF_MODEL = {"weights", "per_company", "labels", "languages"}
@@ -29,9 +29,7 @@ def topic_rules(settings: Settings) -> list[TopicRule]:
     """
     watchlist = settings.watchlist
     rules = [*default_rules(), *default_watchlist()] if watchlist.defaults else []
-    if watchlist.file is not None:
-        rules += load_watchlist(watchlist.file)
-    return list({rule.name: rule for rule in (*rules, *settings.topics)}.values())
+    return list({rule.name: rule for rule in (*rules, *watchlist.rules, *settings.topics)}.values())
 
 
 def topic_labels(settings: Settings) -> dict[str, Labels]:
@@ -41,8 +39,7 @@ def topic_labels(settings: Settings) -> dict[str, Labels]:
     """
     watchlist = settings.watchlist
     defined = [("defaults", (*default_rules(), *default_watchlist()) if watchlist.defaults else ())]
-    defined += [("file", () if watchlist.file is None else tuple(load_watchlist(watchlist.file)))]
-    defined += [("topics", settings.topics)]
+    defined += [("file", watchlist.rules), ("topics", settings.topics)]
     return {rule.name: Labels(frozenset(rule.tags), where) for where, rules in defined for rule in rules}
 
 
@@ -114,6 +111,7 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "watchlist": WatchlistSettings(defaults=False),
             "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
             "limits": LimitSettings.model_validate(body.get("limits", {})),
+            "alerts": AlertSettings.model_validate(body.get("alerts", {})),
             "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
             "critical": tuple(CriticalRule.model_validate(rule) for rule in body.get("critical", ())),
         }

@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 
 from foreshock.model.adapted import to_card
 from foreshock.model.answers import Answers
-from foreshock.model.errors import ModelError
 from foreshock.model.evaluation import measure
-from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
 from foreshock.model.scorer import EncoderEngine, load_scorer
-from foreshock.model.storage import WeightsFolder, open_weights
+from foreshock.model.storage import open_adaptable
 from foreshock.model.training.check import built_in_check
 from foreshock.model.training.contrasts import contrasts
 from foreshock.model.training.desk_labels import DeskLabels, folds
@@ -125,7 +123,7 @@ class Adapting:
         loading: Mapping[str, Any] | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.weights, self.folder = weights, _own_weights(weights)
+        self.weights, self.folder = weights, open_adaptable(weights)
         scorer = load_scorer(weights, **(loading or {}), cached=0)
         assert isinstance(scorer.answers, Answers)
         self._answers = scorer.answers
@@ -259,21 +257,6 @@ class _Remembering:
         if missing := [key for key in dict.fromkeys(keys) if key not in self._known]:
             self._known.update(zip(missing, self._engine.embed(missing), strict=True))
         return np.stack([self._known[key] for key in keys])
-
-
-def _own_weights(weights: str) -> WeightsFolder:
-    if weights.startswith(PREFIX):
-        raise ModelError(
-            f"{weights}: only the head of Foreshock's own weights can be adapted; give --weights default, or fine-tune "
-            "that model with its own tools"
-        )
-    folder = open_weights(weights)
-    if folder.adapted is not None:
-        raise ModelError(
-            f"{weights}: is an adapted head itself; adapt what it was made from, with all labels together: --weights "
-            f"{folder.adapted.weights}"
-        )
-    return folder
 
 
 def anchors() -> list[str]:

@@ -58,14 +58,6 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
     return [rows[i] for i in random.permutation(len(rows))]
 
 
-def swapped_roles(count: int, seed: int) -> list[tuple[Contrast, Contrast]]:
-    """Pairs of texts that differ in nothing but which company does what, where the two fare differently."""
-    random = np.random.default_rng([seed, count, 1])
-    words = read_words()
-    differing = [roles for roles in words["roles"] if roles["a"] != roles["b"]]
-    return [both(differing[random.integers(len(differing))], words["slots"], random) for _ in range(count)]
-
-
 @cache
 def read_words() -> dict[str, Any]:
     """Read contrasts.toml: templates by kind, and the slots."""

@@ -40,6 +40,7 @@ from foreshock.model.training.steps import (
     REPEATS,
     batches,
     by_depth,
+    by_length,
     finite,
     load_checkpoint,
     open_board,
@@ -323,10 +324,8 @@ def _loss(encoder: Encoder, bias: Tensor, rows: Rows, chosen: NDArray[np.int64],
 def predict(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArray[np.float32]:
     """Return logits (n, 3) in the order of `tokens`, computed in float32, `batch` texts at a time."""
     encoder.eval()
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in by_length(tokens, batch):
         logits[chosen] = encoder(pack([tokens[i] for i in chosen])).numpy()
     return logits
 

@@ -61,11 +61,6 @@ class Change:
     weight: Floats
     bias: Floats
 
-    def moved(self, embedded: NDArray[np.float32]) -> Floats:
-        """Return what is added to the logits (n, 3) of embeddings (n, width)."""
-        found: Floats = embedded.astype(np.float64) @ self.weight.T + self.bias
-        return found
-
 
 class Whitening:
     """The measure of a change: the mean square of what it adds to the logits of the anchors, whose embeddings are

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from foreshock.model.errors import LabelledDataError
-from foreshock.model.labels import LABELS, Labelled, read_labelled
+from foreshock.model.labels import LABELS, Labelled, read_labelled, read_texts
 
 
 def find_sets(data: Path, sets: Sequence[str]) -> dict[str, Path]:
@@ -31,7 +31,7 @@ def read_sets(
     Raises LabelledDataError, also where all training rows have one class.
     """
     read = {key: read_labelled(file) for key, file in files.items()}
-    held_out = {fingerprint(text) for s in sets for text in read[f"{s}_valid"].texts}
+    held_out = {fingerprint(text) for s in sets for text in read_texts(files[f"{s}_valid"])}
     train: dict[str, Labelled] = {}
     counts: dict[str, dict[str, int]] = {}
     for s in sets:
@@ -54,14 +54,14 @@ def read_sets(
 
 
 def validation_fingerprints(data: Path) -> frozenset[str]:
-    """Return the fingerprints of the validation texts of all sets in the folder.
+    """Return the fingerprints of the validation texts of all sets in the folder, whatever their labels.
 
     Raises LabelledDataError where the folder has no validation part.
     """
     files = sorted(data.glob("*_valid.jsonl.gz"))
     if not files:
         raise LabelledDataError(f"{data}: has no SET_valid.jsonl.gz; give the folder of the labelled sets")
-    return frozenset(fingerprint(text) for file in files for text in read_labelled(file).texts)
+    return frozenset(fingerprint(text) for file in files for text in read_texts(file))
 
 
 def _find(data: Path, labelled_set: str, part: str) -> Path:

@@ -64,10 +64,11 @@ LEVEL_WEIGHT = (1.0, 1.0, 2.0)
 AVERAGE_EVERY = 5
 LICENCE = (
     "research and non-commercial use only; trained on news (labels ours, texts research use), fpb (CC BY-NC-SA 3.0), "
-    "tfns (MIT), fiqa (research use), sentfin (research use), finentity (ODC-By), contrasts (Apache-2.0)"
+    "tfns (MIT), fiqa (research use), sentfin (research use), finentity (ODC-By), contrasts and rivals (Apache-2.0)"
 )
+"""It names rivals too, which the layers for companies learn from: they are put beside the weights later."""
 PERMISSIVE_LICENCE = (
-    "Apache-2.0; trained on tfns (MIT), labels of our own on it, and contrasts, headlines, lines and generated "
+    "Apache-2.0; trained on tfns (MIT), labels of our own on it, and contrasts, headlines, generated, lines and rivals "
     "(Apache-2.0)"
 )
 
@@ -203,7 +204,6 @@ def train_news(
     # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
     permissive = settings.mix == "permissive"
     before = folder.card.get("trained_on")
-    made = [LINES] if mix.lines else []
     validation, card = judge(encoder, heads, tokenizer, data, mix.sets if permissive else VALID)
     if wide is not None:
         write_wide(out, encoder, heads)
@@ -219,7 +219,7 @@ def train_news(
         calibration=card.text,
         heads=card.heads,
         licence=PERMISSIVE_LICENCE if permissive else LICENCE,
-        trained_on=None if before is None else list(dict.fromkeys([*before, *mix.sets, "contrasts", *made])),
+        trained_on=None if before is None else list(dict.fromkeys([*before, *mix.names])),
     )
     held_out = mix.sets if permissive else VALID
     refer(
@@ -284,10 +284,8 @@ def _hashes(
     data: Path, mix: Mix, soft_labels: Path | None, labels: Sequence[Path], guided_soft: Sequence[Path]
 ) -> dict[str, str]:
     files = {s: data / f"{s}_train.jsonl.gz" for s in mix.sets} | {"contrasts": WORDS}
-    if mix.headlines:
-        files |= {"headlines": HEADLINES_WORDS, "generated": GENERATED_WORDS}
-    if mix.lines:
-        files |= {LINES: WRITTEN_WORDS}
+    made = {"headlines": HEADLINES_WORDS, "generated": GENERATED_WORDS, LINES: WRITTEN_WORDS}
+    files |= {name: file for name, file in made.items() if name in mix.names}
     files |= {file.name: file for file in (soft_labels, *labels, *guided_soft) if file is not None}
     return {name: file_sha256(file) for name, file in files.items()}
 

@@ -28,6 +28,7 @@ from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.news_rows import split_finentity
 from foreshock.model.training.quick import Wide, padded, pooled
 from foreshock.model.training.quick import hidden as quick
+from foreshock.model.training.steps import by_length, softmax
 from foreshock.model.training.wide import moved
 
 VALID = ("news", "fpb", "tfns", "fiqa", "sentfin")
@@ -55,7 +56,7 @@ def judge(
     logits, grades = {}, {}
     for s, rows in texts.items():
         logits[s], grades[s] = predict(encoder, heads, tokenize(tokenizer, [row.text for row in rows]))
-    found: dict[str, Any] = {s: _rounded(measure(_softmax(logits[s]), truth[s])) for s in VALID}
+    found: dict[str, Any] = {s: _rounded(measure(softmax(logits[s]), truth[s])) for s in VALID}
     severity = np.array([row.severity for row in texts["news"]])
     called = logits["news"].argmax(axis=1) == 0
     for name, least in (("negative", 1), ("serious", 2), ("grave", 3)):
@@ -100,11 +101,9 @@ def predict(
     batch: int = 64,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits (n, 3) of the class, and of severity; with marks, logits towards the marked company, and zeros."""
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.zeros((len(tokens), len(LABELS)), dtype=np.float32)
     grades = np.zeros((len(tokens), LEVELS), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in by_length(tokens, batch):
         if isinstance(encoder, Wide):
             ids, there = padded(moved([tokens[i] for i in chosen]))
             states = quick(encoder, ids, there)
@@ -143,7 +142,7 @@ def _judge_companies(
         "companies": len(asked),
         "not_in_the_text": len(asked) - len(there),
         "accuracy": _share(right),
-        "macro_f1": round(measure(_softmax(logits), labels)["macro_f1"], 4),
+        "macro_f1": round(measure(softmax(logits), labels)["macro_f1"], 4),
         "where_fates_differ": {"companies": int(differ.sum()), "accuracy": _share(right[differ])},
     }
     return figures, logits, labels
@@ -161,11 +160,6 @@ def _severity_scale(grades: NDArray[np.float32], severity: NDArray[np.int64]) ->
 def _share(hits: NDArray[np.bool_]) -> float | None:
     """The share of hits; None of none."""
     return round(float(hits.mean()), 4) if len(hits) else None
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    shares: NDArray[np.float32] = torch.softmax(torch.from_numpy(logits), dim=-1).numpy()
-    return shares
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:

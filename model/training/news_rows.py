@@ -35,7 +35,7 @@ from foreshock.model.training.written import names_of, renamed, written
 
 SMOOTHING = 0.05
 UNKNOWN = np.full(LEVELS, np.nan, dtype=np.float32)
-# The source whose convention the score follows, and the others, which have a bias of their own.
+# The sets of whose texts an epoch has rows, if a mix says nothing else.
 SOURCES = ("news", "fpb", "tfns", "fiqa", "sentfin", "finentity")
 # Missing grave news costs most.
 WEIGHT = {0: 1.0, 1: 1.0, 2: 1.5, 3: 3.0}
@@ -74,6 +74,12 @@ class Mix:
     headlines: int = 0
     generated: int = 0
     lines: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sets that its rows are of, as a card of weights names them."""
+        made = {"headlines": self.headlines, "generated": self.generated, LINES: self.lines}
+        return *self.sets, "contrasts", *(name for name, there in made.items() if there)
 
 
 STUDENT = Mix(
@@ -123,13 +129,13 @@ class Soft:
 @dataclass(frozen=True, slots=True)
 class Material:
     """All that epochs are drawn from: rows by source, soft labels by (set, text), soft labels of texts without a label
-    of their own (stories; variants of labelled texts with their set), and counts for the record.
+    of their own (stories; variants of labelled texts), and counts for the record.
     """
 
     rows: Mapping[str, Sequence[Guided]]
     soft: Mapping[tuple[str, str], Soft]
     streams: Sequence[Soft]
-    variants: Sequence[tuple[str, Soft]]
+    variants: Sequence[Soft]
     counts: Mapping[str, int]
 
 
@@ -138,15 +144,13 @@ class Rows:
     """Rows to train on.
 
     tokens, and marks: the places of the marks before a company's name, none where the row is about the text as a whole.
-    targets (n, 3); grades (n, 3), probabilities of at least mild, serious, grave, NaN where unknown; sources (n,) int64
-    of SOURCES; weights (n,).
+    targets (n, 3); grades (n, 3), probabilities of at least mild, serious, grave, NaN where unknown; weights (n,).
     """
 
     tokens: list[list[int]]
     marks: list[list[int]]
     targets: Tensor
     grades: Tensor
-    sources: Tensor
     weights: Tensor
 
 
@@ -155,16 +159,11 @@ class _Draft:
     texts: list[str] = field(default_factory=list)
     targets: list[NDArray[np.float32]] = field(default_factory=list)
     grades: list[NDArray[np.float32]] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
 
-    def add(
-        self, text: str, target: NDArray[np.float32], source: str, grades: NDArray[np.float32] | None, weight: float
-    ) -> None:
+    def add(self, text: str, target: NDArray[np.float32], grades: NDArray[np.float32] | None, weight: float) -> None:
         self.texts.append(text)
         self.targets.append(target)
-        # What is labelled under the guideline has no bias: it is what a score means.
-        self.sources.append(SOURCES.index(source) if source in SOURCES else 0)
         self.grades.append(UNKNOWN if grades is None else grades)
         self.weights.append(weight)
 
@@ -218,9 +217,7 @@ def read_material(
         if row.labelled_set and row.variant_of is None
     }
     variants = [
-        (row.labelled_set, Soft(row.text, shares[i], None))
-        for i, row in enumerate(soft)
-        if row.labelled_set and row.variant_of is not None
+        Soft(row.text, shares[i], None) for i, row in enumerate(soft) if row.labelled_set and row.variant_of is not None
     ]
     streams: list[Soft] = []
     ours = {row.text for row in rows.get("own", ())}
@@ -257,15 +254,15 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
                 target = (1 - distillation) * target + distillation * soft.target
                 if soft.grades is not None and grades is not None:
                     grades = (1 - distillation) * grades + distillation * soft.grades
-            draft.add(row.text, target, name, grades, WEIGHT[max(0, row.severity)])
+            draft.add(row.text, target, grades, WEIGHT[max(0, row.severity)])
     for row in material.rows["contrasts"]:
-        draft.add(row.text, _one_hot(row.label), "contrasts", _grades(row.severity), 1.0)
+        draft.add(row.text, _one_hot(row.label), _grades(row.severity), 1.0)
     alone = [one for one in material.streams if one.company is None]
     for i in _drawn(len(alone), mix.streams, random):
-        draft.add(alone[i].text, alone[i].target, "news", alone[i].grades, 1.0)
+        draft.add(alone[i].text, alone[i].target, alone[i].grades, 1.0)
     for i in _drawn(len(material.variants), mix.variants, random):
-        name, one = material.variants[i]
-        draft.add(one.text, one.target, name, None, 1.0)
+        one = material.variants[i]
+        draft.add(one.text, one.target, None, 1.0)
     _add_turned(draft, material, random, mix)
     texts = len(draft.texts)
     tokens = tokenize(tokenizer, draft.texts)
@@ -283,7 +280,6 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
         marks,
         torch.from_numpy(np.array(draft.targets, dtype=np.float32)[kept]),
         torch.from_numpy(np.array(draft.grades, dtype=np.float32)[kept]),
-        torch.tensor(draft.sources)[kept],
         torch.tensor(draft.weights)[kept],
     )
 
@@ -291,7 +287,7 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
 def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, mix: Mix) -> None:
     """Add texts turned round, by a word of direction or by a "not", with the label that this most often makes."""
     pool = [
-        (name, row)
+        row
         for name in ("news", "own", "fpb", "tfns", "fiqa", "headlines", LINES)
         for row in material.rows.get(name, ())
         if row.label in ("negative", "positive") and len(row.text.split()) <= TURNED_WORDS
@@ -301,13 +297,13 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, 
         if not mix.turned[kind]:
             continue
         for i in random.permutation(len(pool)):
-            name, row = pool[i]
+            row = pool[i]
             text = turn(row.text)
             if text is None:
                 continue
             opposite, neutral, same = shares
             good = (opposite, neutral, same) if row.label == "positive" else (same, neutral, opposite)
-            draft.add(text, np.array(good, dtype=np.float32), name, None, 0.7)
+            draft.add(text, np.array(good, dtype=np.float32), None, 0.7)
             made += 1
             if made == mix.turned[kind]:
                 break
@@ -333,13 +329,13 @@ def _add_companies(
             often = mix.differing[name] if len(set(row.entities.values())) > 1 else share
             for company, label in row.entities.items():
                 for _ in range(int(often) + int(random.random() < often % 1)):
-                    draft.add(row.text, _one_hot(label), name, None, 1.0)
+                    draft.add(row.text, _one_hot(label), None, 1.0)
                     names.append(company)
                     hide = random.random() < OTHERS_HIDDEN
                     others.append([other for other in row.entities if other != company] if hide else [])
     for asked in material.streams:
         if asked.company is not None:
-            draft.add(asked.text, asked.target, "news", None, 1.0)
+            draft.add(asked.text, asked.target, None, 1.0)
             names.append(asked.company)
             others.append([])
     return names, others

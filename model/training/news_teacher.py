@@ -14,11 +14,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -28,6 +26,7 @@ from foreshock.model.training.guided import read_text
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news_figures import predict
 from foreshock.model.training.news_rows import Soft
+from foreshock.model.training.steps import softmax
 from foreshock.model.training.wide import read_teacher
 
 # Which share of a feed's stories is labelled; wires of 1987 are long, and nobody's feed today reads like them.
@@ -75,17 +74,12 @@ def read_told(file: Path, data: Path, feeds: Path | None) -> Sequence[tuple[str 
     texts = stories(data, feeds or data)
     with gzip.open(data / "news_train.jsonl.gz", "rt", encoding="utf-8") as lines:
         own = {str(json.loads(line)["id"]) for line in lines}
-    shares = _softmax(logits)
+    shares = softmax(logits)
     levels = 1 / (1 + np.exp(-grades.astype(np.float32)))
     return [
         ("news" if key in own else None, Soft(texts[key], shares[i], levels[i]))
         for i, key in enumerate(meta["ids"].split("\n"))
     ]
-
-
-def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    shares: NDArray[np.float32] = torch.softmax(torch.from_numpy(logits.astype(np.float32)), dim=-1).numpy()
-    return shares
 
 
 def _place(key: str) -> float:

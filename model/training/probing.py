@@ -16,6 +16,7 @@ from torch.nn import functional
 from foreshock.model.encoder import Encoder, pack
 from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.augmentation import flip, flipped_word, view
+from foreshock.model.training.steps import by_length
 
 PROBED = 1_000
 """Held-out texts that alignment and uniformity are measured on, at most."""
@@ -61,10 +62,8 @@ def embed(encoder: Encoder, tokenizer: Any, texts: Sequence[str], batch: int = 1
     """
     encoder.eval()
     tokens = tokenize(tokenizer, texts)
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     embedded = torch.empty(len(tokens), encoder.architecture.width)
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
+    for rows in by_length(tokens, batch):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             embedded[rows] = encoder.embed(pack([tokens[i] for i in rows]))
     return embedded

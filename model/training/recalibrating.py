@@ -1,7 +1,8 @@
 """Fit the calibration of weights anew, with the style of texts, and write it into their `model.json`.
 
 The one idea: a calibration changes no decision and no tensor, so it costs a minute and not a training. The style is
-fitted on training texts, the calibration on validation rows; figures are cross-fitted.
+fitted on training texts, the calibration on validation rows; figures are cross-fitted. Both are of sets that the
+weights learned from: weights that anyone may use must have nothing of sets for research.
 
     python -m foreshock.model.training.recalibrating --data DIR --weights NAME_OR_FOLDER [--write]
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Styled, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, pack
+from foreshock.model.errors import ModelError
 from foreshock.model.evaluation import ece
 from foreshock.model.heads import split_heads
 from foreshock.model.labels import LABELS
@@ -30,6 +32,7 @@ from foreshock.model.style import fit_style
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.guided import read_guided
 from foreshock.model.training.news_figures import VALID
+from foreshock.model.training.steps import by_length
 
 TEXTS = 3_000
 """Training texts of each set that a style is fitted on, at most."""
@@ -75,12 +78,16 @@ def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, A
     """Return the cross-fitted `ece` of the calibration by margin and of the one with a style, by set.
 
     With `write`, fit the one with a style on all rows and put it into `model.json`. Raises LabelledDataError and
-    ModelError.
+    ModelError, also where the card says that the weights learned from none of the sets with validation rows.
     """
-    made = read_validation(weights, data)
+    learned_from = open_weights(weights).card.get("trained_on", VALID)
+    sets = [s for s in VALID if s in learned_from]
+    if not sets:
+        raise ModelError(f"{weights}: learned from none of the sets {', '.join(VALID)}, so it keeps its calibration")
+    made = read_validation(weights, data, sets)
     rows = made.logits, made.labels, made.sources
     figures = {
-        name: {s: round(ece(scores[made.sources == i], made.labels[made.sources == i]), 4) for i, s in enumerate(VALID)}
+        name: {s: round(ece(scores[made.sources == i], made.labels[made.sources == i]), 4) for i, s in enumerate(sets)}
         for name, scores in (("margin", cross_fitted(*rows)), ("styled", cross_fitted(*rows, made.styled)))
     }
     if write:
@@ -94,10 +101,8 @@ def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, A
 @torch.inference_mode()
 def embed(encoder: Encoder, tokens: Sequence[list[int]], batch: int = 64) -> NDArray[np.float32]:
     """Embeddings (n, width) in the order of `tokens`, computed in float32."""
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     found = np.empty((len(tokens), encoder.architecture.width), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in by_length(tokens, batch):
         found[chosen] = encoder.embed(pack([tokens[i] for i in chosen])).numpy()
     return found
 

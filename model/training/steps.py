@@ -52,6 +52,19 @@ def batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[N
     return list(whole[random.permutation(len(whole))])
 
 
+def by_length(tokens: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
+    """Yield the places of rows of token ids, the shortest rows first, `batch` at a time."""
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
+
+
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return the probabilities (n, classes) of logits (n, classes), computed in float32."""
+    shares: NDArray[np.float32] = torch.softmax(torch.from_numpy(logits.astype(np.float32)), dim=-1).numpy()
+    return shares
+
+
 def seed_step(seed: int, step: int) -> None:
     """Seed a step's dropout with (seed, step) alone, so that a checkpoint needs no generator's state."""
     torch.manual_seed(seed * 1_000_003 + step)

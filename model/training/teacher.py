@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
+from foreshock.model.training.quick import padded
 
 PARTS = 5
 """How many packages hold the parts of all-mpnet-base-v2."""
@@ -72,24 +73,13 @@ class Teacher(nn.Module):
 
     def forward(self, tokens: list[list[int]], sources: Tensor) -> Tensor:
         """Return logits (texts, 3). `sources`: (texts,) int64; -1: no bias is added."""
-        ids, mask = padded(tokens)
+        ids, there = padded(tokens)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        weights = mask[:, :, None].float()
+            hidden = self.encoder(input_ids=ids, attention_mask=there.long()).last_hidden_state
+        weights = there[:, :, None].float()
         embedded = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
         logits: Tensor = self.head(functional.dropout(embedded, self.dropout, self.training))
         return logits + torch.where((sources >= 0)[:, None], self.bias[sources.clamp(min=0)], 0.0)
-
-
-def padded(tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Return token ids and attention mask, both (texts, longest) int64. Padding has the id 0 and the mask 0."""
-    longest = max(len(row) for row in tokens)
-    ids = torch.zeros(len(tokens), longest, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(tokens):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
 
 
 def layers(encoder: nn.Module) -> nn.ModuleList:

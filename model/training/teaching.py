@@ -30,6 +30,7 @@ from foreshock.model.training.steps import (
     BIAS_DROPOUT,
     REPEATS,
     batches,
+    by_length,
     finite,
     load_checkpoint,
     open_board,
@@ -37,6 +38,7 @@ from foreshock.model.training.steps import (
     save_checkpoint,
     schedule,
     seed_step,
+    softmax,
     versions,
     write_record,
 )
@@ -257,12 +259,10 @@ def predict(
     `sources` (n,): the source whose bias is added to a text's logits; -1: none. `show`: show a progress bar.
     """
     teacher.eval()
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
     with progress() if show else nullcontext() as bars:
-        bar = bars.add_task("soft labels", total=len(order)) if bars else None
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
+        bar = bars.add_task("soft labels", total=len(tokens)) if bars else None
+        for rows in by_length(tokens, batch):
             part = teacher([tokens[i] for i in rows], torch.from_numpy(sources[rows]))
             logits[rows] = part.float().numpy()
             if bars and bar is not None:
@@ -272,9 +272,5 @@ def predict(
 
 def _weighted_f1(teacher: Teacher, tokens: list[list[int]], source: int, rows: Labelled) -> float:
     """Return the weighted F1 on the rows, with the bias of `source` (-1: without one)."""
-    scores = _softmax(predict(teacher, tokens, np.full(len(tokens), source)))
+    scores = softmax(predict(teacher, tokens, np.full(len(tokens), source)))
     return float(measure(scores, rows.labels)["weighted_f1"])
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return torch.softmax(torch.from_numpy(logits), dim=-1).numpy()

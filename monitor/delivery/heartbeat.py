@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,12 @@ class HeartbeatSettings(BaseModel):
     def _can_be_used(self) -> HeartbeatSettings:
         if self.url is not None:
             check_posted(self, self.url.get_secret_value(), "url")
-        self.sent_headers()
+        _ = self.sent_headers
         return self
 
+    @cached_property
     def sent_headers(self) -> dict[str, str]:
-        """Return the headers that are added to each request. Raises ValueError."""
+        """The headers that are added to each request, read once. Raises ValueError."""
         return headers_of(self.headers, self.headers_file)
 
 

@@ -74,7 +74,7 @@ class Message:
         self.name = settings.name
         self.version = 2
         self.takes_digests = True
-        self._target = settings.target()
+        self._target = settings.target
         self._kind = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()]
         self._seconds = seconds
 

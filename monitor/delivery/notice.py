@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from foreshock.monitor.severity import LEVELS, WARNING
 from foreshock.monitor.store.deliveries import Due
 from foreshock.monitor.store.outbox_events import DIGEST
 
@@ -42,10 +43,6 @@ SAMPLE_ALERT: dict[str, Any] = {
     "inhibited_by": None,
     "inhibited_because": None,
 }
-
-SEVERITIES = ("info", "warning", "critical")
-"""From the least grave to the gravest."""
-
 
 SAMPLE_INCIDENT: dict[str, Any] = {
     "id": "00000000-0000-0000-0000-000000000001",
@@ -99,9 +96,9 @@ class Notice:
 
     @property
     def severity(self) -> str:
-        """One of `SEVERITIES`, of the incident where there is one. Without one it counts as `warning`."""
+        """One of `severity.LEVELS`, of the incident where there is one. Without one it counts as `warning`."""
         given = self.alert.get("incident", self.alert).get("severity")
-        return given if given in SEVERITIES else "warning"
+        return given if given in LEVELS else WARNING
 
     @property
     def title(self) -> str:

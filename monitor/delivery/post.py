@@ -41,7 +41,7 @@ class Poster:
     """Posts to the URLs of one receiver. `resolver`: how names are resolved; tests replace it."""
 
     def __init__(self, settings: Posted, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
-        self._headers = settings.sent_headers()
+        self._headers = settings.sent_headers
         self._allow_private = settings.allow_private
         self._proxy = None if settings.proxy is None else httpx.URL(settings.proxy.get_secret_value())
         self._seconds = seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -62,7 +63,7 @@ class ReceiverSettings(BaseModel):
         try:
             for name, key in ((self.address(), "url"), (self.resolved_address(), "resolved_url")):
                 check_posted(self, fill_url(name, SAMPLE_INCIDENT), key)
-            self.sent_headers()
+            _ = self.sent_headers
             self._check_key()
             self._check_templates()
         except ValueError as error:
@@ -81,27 +82,29 @@ class ReceiverSettings(BaseModel):
         """Return the URL to which the end of an alert is posted, as far as the settings say it. Raises ValueError."""
         return self.address() if self.resolved_url is None else self.resolved_url.get_secret_value()
 
+    @cached_property
     def secret(self) -> str:
-        """Return the key, or an empty text. Raises ValueError."""
+        """The key, or an empty text, read once. Raises ValueError."""
         if self.key is not None:
             return from_environment(self.key.get_secret_value().strip(), "key")
         return "" if self.key_file is None else read(self.key_file).strip()
 
+    @cached_property
     def sent_headers(self) -> dict[str, str]:
-        """Return the headers that are added to each request. Raises ValueError."""
+        """The headers that are added to each request, read once. Raises ValueError."""
         return headers_of(self.headers, self.headers_file)
 
+    @cached_property
     def firing_template(self) -> Template:
-        """Return the template for everything but the end. Raises ValueError."""
+        """The template for everything but the end, read once. Raises ValueError."""
         if self.template_file is not None:
             return Template(read(self.template_file), f"template_file {self.template_file}")
         return Template(self.template, "template")
 
+    @cached_property
     def ending_template(self) -> Template:
-        """Return the template for the end of an alert. Raises ValueError."""
-        return (
-            Template(self.resolved_template, "resolved_template") if self.resolved_template else self.firing_template()
-        )
+        """The template for the end of an alert. Raises ValueError."""
+        return Template(self.resolved_template, "resolved_template") if self.resolved_template else self.firing_template
 
     def _check_key(self) -> None:
         needed = self.kind in ("pagerduty", "opsgenie")
@@ -112,7 +115,7 @@ class ReceiverSettings(BaseModel):
             return
         if given != 1:
             raise ValueError("needs one of key and key_file")
-        secret, where = self.secret(), "key" if self.key is not None else f"key_file {self.key_file}"
+        secret, where = self.secret, "key" if self.key is not None else f"key_file {self.key_file}"
         if self.kind == "pagerduty" and not re.fullmatch(r"[A-Za-z0-9]{32}", secret):
             raise ValueError(
                 f"{where}: a PagerDuty integration key has 32 letters and digits, and this has {len(secret)} characters"
@@ -130,8 +133,7 @@ class ReceiverSettings(BaseModel):
             return
         if self._says("template") == self._says("template_file"):
             raise ValueError("kind json needs one of template and template_file")
-        self.firing_template()
-        self.ending_template()
+        _ = self.firing_template, self.ending_template
 
     def _says(self, name: str) -> bool:
         return bool(getattr(self, name))

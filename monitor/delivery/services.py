@@ -20,10 +20,11 @@ import httpx
 
 from foreshock.ingest.connection import Resolver, resolve
 from foreshock.monitor.delivery.messages import plain
-from foreshock.monitor.delivery.notice import SEVERITIES, Notice, Receipt
+from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.post import SECONDS, Poster
 from foreshock.monitor.delivery.receiver_settings import ReceiverSettings, service_url
 from foreshock.monitor.delivery.template import fields, fill_url
+from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, DAY
 
@@ -70,7 +71,7 @@ class Service:
 
 def pagerduty(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return a trigger event, or a resolve event. PagerDuty joins events of one `dedup_key`."""
-    common = {"routing_key": settings.secret(), "dedup_key": notice.incident}
+    common = {"routing_key": settings.secret, "dedup_key": notice.incident}
     payload = {
         "summary": plain(notice.title),
         "source": "Foreshock",
@@ -90,7 +91,7 @@ def pagerduty(settings: ReceiverSettings, notice: Notice) -> list[Request]:
 
 def opsgenie(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return the request that creates an alert, or the one that closes it. Opsgenie joins alerts of one alias."""
-    headers = {"Authorization": f"GenieKey {settings.secret()}"}
+    headers = {"Authorization": f"GenieKey {settings.secret}"}
     sentence = plain(notice.title)
     details = {key: value if isinstance(value, str) else json.dumps(value) for key, value in _details(notice).items()}
     create = {
@@ -119,7 +120,7 @@ def alertmanager(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     about = notice.alert.get("incident", notice.alert)
     started = min(_time(about.get("fired_at")) or notice.at, _now())
     over = notice.event == "resolved"
-    below = SEVERITIES[: SEVERITIES.index(notice.severity)] if notice.event in ("resolved", "updated") else ()
+    below = LEVELS[: LEVELS.index(notice.severity)] if notice.event in ("resolved", "updated") else ()
     body = []
     for severity in (notice.severity, *below):
         ends = over or severity != notice.severity
@@ -152,7 +153,7 @@ def by_template(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return a post of the filled template."""
     over = notice.event == "resolved"
     url = settings.resolved_address() if over else settings.address()
-    template = settings.ending_template() if over else settings.firing_template()
+    template = settings.ending_template if over else settings.firing_template
     return [Request(httpx.URL(fill_url(url, notice.incident)), template.fill(fields(notice)))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -64,23 +65,25 @@ class WebhookSettings(BaseModel):
             host = check_posted(self, self.url.get_secret_value(), "url")
             if host == SLACK_HOST:
                 raise ValueError(f"url: {host} takes no webhooks of Foreshock; write it as apprise_url of [[messages]]")
-            self.sent_headers()
-            if not self.keys():
+            _ = self.sent_headers
+            if not self.keys:
                 raise ValueError("has no secret: set secrets or secrets_file")
         except ValueError as error:
             raise ValueError(f"webhook {self.name!r}: {error}") from None
         return self
 
+    @cached_property
     def keys(self) -> list[bytes]:
-        """Return the secrets as bytes. Raises ValueError."""
+        """The secrets as bytes, read once: what was checked is what signs. Raises ValueError."""
         texts = [(secret.get_secret_value(), f"secret {n}") for n, secret in enumerate(self.secrets, 1)]
         if self.secrets_file is not None:
             lines = read(self.secrets_file).splitlines()
             texts += [(line, f"{self.secrets_file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
         return [_key(text.strip(), where) for text, where in texts]
 
+    @cached_property
     def sent_headers(self) -> dict[str, str]:
-        """Return the headers that are added to each request. Raises ValueError."""
+        """The headers that are added to each request, read once. Raises ValueError."""
         return headers_of(self.headers, self.headers_file)
 
 
@@ -102,13 +105,14 @@ class MessageSettings(BaseModel):
         try:
             if (self.apprise_url is None) == (self.apprise_url_file is None):
                 raise ValueError("needs one of apprise_url and apprise_url_file")
-            _check_message_url(self.target())
+            _check_message_url(self.target)
         except ValueError as error:
             raise ValueError(f"message {self.name!r}: {error}") from None
         return self
 
+    @cached_property
     def target(self) -> str:
-        """Return the apprise URL. Raises ValueError."""
+        """The apprise URL, read once. Raises ValueError."""
         if self.apprise_url is not None:
             return _of_a_service(self.apprise_url.get_secret_value().strip())
         assert self.apprise_url_file is not None
@@ -148,9 +152,8 @@ class Posted(Protocol):
     def allow_private(self) -> bool: ...
     @property
     def proxy(self) -> SecretStr | None: ...
-    def sent_headers(self) -> dict[str, str]:
-        """Return the headers that are added to each request. Raises ValueError."""
-        ...
+    @property
+    def sent_headers(self) -> dict[str, str]: ...
 
 
 def check_posted(settings: Posted, url: str, key: str) -> str:

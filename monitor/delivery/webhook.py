@@ -60,7 +60,7 @@ class Webhook:
         self.version = settings.version
         self.takes_digests = settings.version == 2
         self._url = httpx.URL(settings.url.get_secret_value())
-        self._keys = settings.keys()
+        self._keys = settings.keys
         self._poster = Poster(settings, seconds=seconds, resolver=resolver)
 
     def send(self, notice: Notice) -> Receipt:

@@ -62,11 +62,6 @@ class ShadowCounts:
         self.now[:] = 0
         self.exposure_now[:] = 0
 
-    @property
-    def topic_days(self) -> float:
-        """The topic-days in which the counted shadows ran."""
-        return float(self.exposure.sum()) / 24
-
     def threshold(
         self,
         days: int,

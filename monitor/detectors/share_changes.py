@@ -86,8 +86,9 @@ class ShareChanges(Detector):
     Example:
         >>> from foreshock.monitor.made_feed import fired, hour, steady
         >>> state = steady(topics=6, events=12, negative=0.2, days=30)
-        >>> fired(state, hour(state, t3=(40, 0.95)))
-        [('t3', 'negativity_spike', 'worse')]
+        >>> worse = {f"t{number}": (12, 0.45 if number == 3 else 0.2) for number in range(6)}
+        >>> [alert for _ in range(12) for alert in fired(state, hour(state, **worse))]
+        [('t3', 'drift', 'worse')]
     """
 
     KINDS: ClassVar[tuple[str, ...]] = (DRIFT,)

@@ -61,7 +61,6 @@ def backup(url: str, target: Path, progress: Progress = lambda done, total: None
     partial = target.with_name(f"{target.name}.partial")
     if parsed.get_backend_name() == "sqlite":
         source = Path(parsed.database or "")
-        _room_for(source.stat().st_size, target)
         _copy(source, partial, progress)
     else:
         _begin(partial)
@@ -88,7 +87,6 @@ def restore(url: str, source: Path, progress: Progress = lambda done, total: Non
         revision = _revision_of(source)
         for beside in _BESIDE:  # a file beside a store that is gone would become part of this one
             _must_be_free(target.with_name(target.name + beside))
-        _room_for(source.stat().st_size, target)
         partial = target.with_name(f"{target.name}.partial")
         _copy(source, partial, progress)
         _into_place(partial, target)
@@ -104,15 +102,18 @@ def restore(url: str, source: Path, progress: Progress = lambda done, total: Non
 def _copy(source: Path, target: Path, progress: Progress) -> None:
     """Copy a SQLite database as it is at the beginning."""
     try:
-        _begin(target)
-        with closing(sqlite3.connect(source, timeout=30)) as old, closing(sqlite3.connect(target)) as new:
+        with closing(sqlite3.connect(source, timeout=30)) as old:
             # Within this transaction the copy sees no later commit, and need not begin anew after each.
             old.execute("BEGIN")
-            old.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            old.backup(new, pages=PAGES, progress=lambda _, left, total: progress(total - left, total), sleep=0)
-            damage = new.execute("PRAGMA quick_check(1)").fetchone()[0]
-            # A file with a write-ahead log cannot be read where nobody may write. `connect` gives a store one.
-            new.execute("PRAGMA journal_mode = DELETE")
+            # With what is still in the write-ahead log, which the size of the file does not show.
+            size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            _room_for(old.execute(size).fetchone()[0], target)
+            _begin(target)
+            with closing(sqlite3.connect(target)) as new:
+                old.backup(new, pages=PAGES, progress=lambda _, left, total: progress(total - left, total), sleep=0)
+                damage = new.execute("PRAGMA quick_check(1)").fetchone()[0]
+                # A file with a write-ahead log cannot be read where nobody may write. `connect` gives a store one.
+                new.execute("PRAGMA journal_mode = DELETE")
         target.chmod(source.stat().st_mode & 0o777 | 0o600)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{source} could not be copied to {target}: {error}") from error

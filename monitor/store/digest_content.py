@@ -15,7 +15,7 @@ from foreshock.monitor.store import digests, schema, topic_views
 from foreshock.monitor.store.incidents import incident_json
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.store.topic_sums import topic_sums
-from foreshock.monitor.units import ALL, DAY, OTHER
+from foreshock.monitor.units import ALL, DAY, OTHER, shown
 
 LISTED = 50
 """The most incidents that a digest lists of those that fired, and of those that ended."""
@@ -70,7 +70,7 @@ def _incidents(connection: Connection, when: Any, covers: tuple[int, int], event
     for key in sorted(keys, key=lambda row: (-LEVELS.index(row.severity), row.at, row.id))[:LISTED]:
         row = connection.execute(select(schema.incidents).where(i.id == key.id)).one()
         members = connection.execute(select(a.topic, a.kind).where(a.group_id == key.id)).all()
-        topics, kinds = sorted({one.topic for one in members}), sorted({one.kind for one in members})
+        topics, kinds = sorted({shown(one.topic) for one in members}), sorted({one.kind for one in members})
         found.append(digests.entry({**incident_json(dict(row._mapping)), "topics": topics, "kinds": kinds}, event))
     return found, len(keys)
 

@@ -3,10 +3,11 @@
     eraser = Eraser(engine, keep=366 * DAY)
     eraser.step()   # the alerts whose evidence it deleted
 
-Evidence is text of others, and a desk may have to part with it before it parts with what it decided.
+Evidence is text of others, and a desk may have to part with it before it parts with what it decided. The messages of an
+incident show stories of all its alerts, so the evidence of an incident goes together, once the incident is over.
 
-Invariant: what is decided does not depend on it. Only alerts that ended long before "decided until" are touched, and
-whose news was not left to be sent.
+Invariant: what is decided and sent does not depend on it. Only alerts are touched that ended long before "decided
+until", whose incident ended as long ago, and of which no message waits to be sent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, select, union, update
 
 from foreshock.monitor.settings import LEAST_KEPT
 from foreshock.monitor.store import lookup, schema
@@ -35,7 +36,7 @@ class Eraser:
         """Whether the last step came to the end of what is old."""
 
     def step(self) -> int:
-        """Delete the evidence of the next alerts. Return of how many.
+        """Delete the evidence of the next alerts, and from the messages of their incidents. Return of how many alerts.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -44,38 +45,56 @@ class Eraser:
         with reading(self._engine) as connection:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar()
             old = [] if until is None else _old(connection, until - self._keep)
-            news = [row for row in _news(connection, old) if (said := _without(row.alert)) and said != row.alert]
+            news = [(row, said) for row in _news(connection, old) if (said := _without(row.alert)) != row.alert]
         self.is_through = len(old) < ALERTS_A_STEP
         if old:
             o = schema.outbox
             here = (o.c.alert_id == bindparam("id"), o.c.event == bindparam("about"))
             with writing(self._engine) as connection:
-                connection.execute(update(a).where(a.c.id == bindparam("key")).values(evidence=NONE), _keys(old))
+                keys = [{"key": row.id} for row in old]
+                connection.execute(update(a).where(a.c.id == bindparam("key")).values(evidence=NONE), keys)
                 if news:
-                    rows = [{"id": row.alert_id, "about": row.event, "said": _without(row.alert)} for row in news]
+                    rows = [{"id": row.alert_id, "about": row.event, "said": said} for row, said in news]
                     connection.execute(update(o).where(*here).values(alert=bindparam("said")), rows)
         return len(old)
 
 
-def _old(connection: Connection, before: int) -> list[str]:
-    a = schema.alerts.c
-    query = select(a.id).where(a.resolved_at < before, a.evidence != NONE).order_by(a.resolved_at, a.id)
-    return list(connection.execute(query.limit(ALERTS_A_STEP)).scalars())
+def _old(connection: Connection, before: int) -> list[Any]:
+    """Return the `id` and `group_id` of the next alerts with evidence that are over since `before`."""
+    a, i = schema.alerts.c, schema.incidents.c
+    query = (
+        select(a.id, a.group_id)
+        .join_from(schema.alerts, schema.incidents, i.id == a.group_id, isouter=True)
+        .where(a.resolved_at < before, a.evidence != NONE, i.id.is_(None) | (i.ended_at < before))
+        .where(func.coalesce(a.group_id, a.id).not_in(_unsent()))
+        .order_by(a.resolved_at, a.id)
+    )
+    return list(connection.execute(query.limit(ALERTS_A_STEP)))
 
 
-def _news(connection: Connection, ids: list[str]) -> list[Any]:
-    o = schema.outbox.c
-    found = lookup.by_text(connection, select(o.alert_id, o.event, o.alert), o.alert_id, ids)
+def _unsent() -> Any:
+    """Select the incidents, and the alerts from before incidents, of which a message waits to be sent."""
+    a, o, d = schema.alerts.alias("of_message").c, schema.outbox.c, schema.deliveries.c
+    waiting = union(
+        select(o.alert_id).where(o.state == "queued"),
+        select(d.alert_id).where(d.state.in_(("waiting", "muted"))),
+    )
+    return select(func.coalesce(a.group_id, a.id)).where(a.id.in_(waiting))
+
+
+def _news(connection: Connection, old: list[Any]) -> list[Any]:
+    """Return the messages of alerts and of their incidents. Any alert of an incident may be the one that began it."""
+    a, o = schema.alerts.c, schema.outbox.c
+    groups = sorted({row.group_id for row in old if row.group_id is not None})
+    ids = {row.id for row in old} | {row.id for row in lookup.by_text(connection, select(a.id), a.group_id, groups)}
+    found = lookup.by_text(connection, select(o.alert_id, o.event, o.alert), o.alert_id, sorted(ids))
     return [row for row in found if row.alert is not None]
 
 
 def _without(said: str) -> str:
-    """Return an alert as it was sent, without its evidence."""
+    """Return a message without the stories that it shows."""
     body = json.loads(said)
-    if body.get("evidence"):
-        body["evidence"] = []
+    body["evidence"] = []
+    if "incident" in body:
+        body["incident"]["stories"] = []
     return json.dumps(body, ensure_ascii=False)
-
-
-def _keys(ids: list[str]) -> list[dict[str, str]]:
-    return [{"key": each} for each in ids]

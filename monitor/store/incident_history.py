@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.outbox_events import OF_INCIDENT
+from foreshock.monitor.units import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def acts(
     mine = list(lookup.by_text(connection, select(schema.desk_actions), d.alert_id, alerts))
     silences = select(schema.desk_actions).where(d.action == "silence", d.at >= since)
     silences = silences if until is None else silences.where(d.at < until)
-    mine += lookup.by_text(connection, silences, d.topic, topics)
+    # A new name may be silenced on a page, and by its name (`desk_actions.silenced_until`).
+    mine += lookup.by_text(connection, silences, d.topic, sorted({*topics, *map(shown, topics)}))
     return [act(row) for row in sorted(mine, key=lambda row: row.number)]
 
 

@@ -160,7 +160,9 @@ def _unneeded(
 
 
 def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str], forgotten: int) -> None:
-    """Delete the records at these positions from all tables, and these ids unless they have come again meanwhile.
+    """Delete the records at these positions, and these ids unless they have come again meanwhile.
+
+    Their rows in `critical_stories` stay: alerts of the day follow from them. They hold a word of a rule, and no text.
 
     `forgotten`: ids whose last record counts earlier are remembered no more.
     """

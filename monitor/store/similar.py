@@ -5,7 +5,8 @@ to find a few hundred of them; whoever has the weights then puts those in their 
 from the pass in which it scores. A process that searches keeps all of them in memory, and a search compares all of
 them: 2 million take some 60 ms. So there is no index that could be wrong or out of date.
 
-Invariant: the answer follows from the rows of `story_signs` alone, whatever was loaded when.
+Invariant: which stories are found follows from the rows of `story_signs` alone, whatever was loaded when. Their number
+may contain stories that retention deleted meanwhile; none of those is found.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.story import Position
 
 AT_ONCE = 65_536
@@ -69,7 +70,8 @@ class _Held:
 class Signs:
     """All signs of a store, in memory. The first search loads them; each further one loads what came since.
 
-    A partition's offsets only grow, so what came since lies beyond the last one.
+    A partition's offsets only grow, so what came since lies beyond the last one. Retention deletes rows, mostly the
+    oldest: those before a partition's first row are dropped at each search, and others are passed over.
     """
 
     def __init__(self) -> None:
@@ -87,21 +89,42 @@ class Signs:
         if row is None:
             return None
         asked = _words([row.signs])[0]
+        wanted, stored = count + 1, select(g.partition, g.offset)
+        while True:
+            found, among = self._nearest(connection, row.model, asked, wanted)
+            positions = [one.position for one in found]
+            there = {
+                (row[0], row[1]) for row in lookup.by_position(connection, stored, g.partition, g.offset, positions)
+            }
+            near = [one for one in found if one.position in there and one.position != position]
+            if len(near) >= count or len(found) < wanted:
+                return near[:count], among - 1
+            wanted *= 2
+
+    def _nearest(
+        self, connection: Connection, model: int, asked: NDArray[np.uint64], count: int
+    ) -> tuple[list[Near], int]:
         found: list[Near] = []
         among = 0
-        for name, held in self._loaded(connection, row.model):
+        for name, held in self._loaded(connection, model):
             among += len(held.offsets)
-            places, apart = nearest(held.signs, asked, count + 1)
+            places, apart = nearest(held.signs, asked, count)
             near = zip(held.offsets[places].tolist(), apart.tolist(), strict=True)
-            found += [Near((name, offset), bits) for offset, bits in near if (name, offset) != position]
-        return sorted(found, key=lambda near: (near.apart, near.position))[:count], among - 1
+            found += [Near((name, offset), bits) for offset, bits in near]
+        return sorted(found, key=lambda near: (near.apart, near.position))[:count], among
 
     def _loaded(self, connection: Connection, model: int) -> list[tuple[str, _Held]]:
         g = schema.story_signs.c
         names = connection.execute(select(schema.partitions.c.partition).order_by("partition")).scalars().all()
         with self._lock:
             for name in names:
-                held = self._held.get((model, name))
+                first = connection.execute(select(func.min(g.offset)).where(g.partition == name)).scalar()
+                held = self._held.pop((model, name), None)
+                if held is not None and first is not None and held.offsets[-1] >= first:
+                    kept = slice(np.searchsorted(held.offsets, first), None)
+                    held = self._held[model, name] = _Held(held.offsets[kept], held.signs[kept])
+                else:
+                    held = None
                 last = -1 if held is None else int(held.offsets[-1])
                 here = and_(g.partition == name, g.offset > last, g.model == model)
                 parts = [] if held is None else [held]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from foreshock.monitor.kinds import KINDS, Kind
+from foreshock.monitor.kinds import KINDS, NEW_NAME, Kind
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.topic_sums import NOTHING, Sums, TopicSums
-from foreshock.monitor.units import ALL, HOUR
+from foreshock.monitor.units import ALL, HOUR, shown
 
 SPARK_STEP = 6 * HOUR
 """The step of a sparkline (microseconds)."""
@@ -87,9 +87,16 @@ def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[s
     return found
 
 
-def topic_names(connection: Connection) -> list[str]:
+def topics_with_series(connection: Connection) -> list[str]:
     """Return the topics that have a series: `_all` first, the others in bytewise order."""
     return sorted(connection.execute(select(schema.topics.c.topic)).scalars(), key=lambda t: (t != ALL, t.encode()))
+
+
+def names_with_alerts(connection: Connection) -> list[str]:
+    """Return the names that no topic had and of which alerts are kept, as they are shown."""
+    a = schema.alerts.c
+    found = connection.execute(select(a.topic).where(a.kind == NEW_NAME).distinct()).scalars()
+    return sorted(map(shown, found), key=str.encode)
 
 
 def first_story_at(connection: Connection, topic: str) -> int | None:

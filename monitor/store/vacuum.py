@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy import Engine, text
 
+from foreshock.monitor.errors import StoreError
 from foreshock.monitor.store.database_errors import translating_errors
 
 
 def compact(engine: Engine) -> tuple[int, int]:
     """Compact a store, and return its bytes before and after. On SQLite, the caller holds the lease.
 
-    The numbers of stories in the full text survive it: they are a column, and not SQLite's own row numbers.
+    The numbers of stories in the full text survive it: they are a column, and not SQLite's own row numbers. Raises
+    StoreError if it does not succeed; the store is then as before.
     """
     # VACUUM cannot run inside a transaction, so the driver's connection is used, where SQLAlchemy begins none.
     with translating_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -30,7 +34,12 @@ def compact(engine: Engine) -> tuple[int, int]:
         if driver.in_transaction:
             driver.execute("COMMIT")
         before = bytes_now()
-        driver.execute("VACUUM")
-        driver.execute("PRAGMA optimize")
-        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            driver.execute("VACUUM")
+            driver.execute("PRAGMA optimize")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # a full disk, mostly
+            raise StoreError(
+                f"The store cannot be compacted: {error}. It needs as much free space on the disk as the store has."
+            ) from error
         return before, bytes_now()

@@ -1,4 +1,4 @@
-"""The receiver in the README takes what Foreshock sends, and nothing else."""
+"""The receiver in docs/webhooks.md takes what Foreshock sends, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import pytest
 
 from foreshock.monitor.delivery.webhook import sign
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "webhooks.md"
 SECRET = "whsec_cmVwbGFjZSB0aGlzIHdpdGggeW91ciBvd24gc2VjcmV0"
 BODY = b'{"data": {"title": "Negative share of Banks is 61 %."}}'
 
 
-def test_the_receiver_of_the_readme_verifies_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_receiver_of_the_docs_verifies_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     import base64
     import time
 
-    (code,) = re.findall(r"^```py\n(.*?)^```", README.read_text(), re.M | re.S)
+    (code,) = re.findall(r"^```py\n(.*?)^```", PAGE.read_text(), re.M | re.S)
     names: dict[str, Any] = {}
     exec(code.partition("HTTPServer((")[0], names)  # all but the line that serves for ever
     server = HTTPServer(("127.0.0.1", 0), names["Receiver"])
