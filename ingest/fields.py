@@ -111,8 +111,8 @@ def address_of(value: Any, name: str) -> str:
 
 
 def language_of(value: Any, name: str) -> str:
-    """Return the ISO 639-1 code of a language in lower case; `en` for an empty value."""
-    return code_of(_SUBTAG.split(name_of(value, name), 1)[0].lower()) or "en"
+    """Return the ISO 639-1 code of a language in lower case; an empty value stays empty."""
+    return code_of(_SUBTAG.split(name_of(value, name), 1)[0].lower())
 
 
 def names_of(value: Any, name: str) -> tuple[str, ...]:

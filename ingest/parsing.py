@@ -19,6 +19,7 @@ from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.json_records import decode
 from foreshock.ingest.paths import value_at
+from foreshock.ingest.scripts import language_of
 from foreshock.ingest.story import DeadLetter, Story
 
 AHEAD = 3600 * 1_000_000
@@ -45,6 +46,8 @@ class ParseRules:
     """Whose ids these are (`Story.feed`)."""
     source_bytes: int = 200
     """Longest name of a source."""
+    guess_language: bool = False
+    """Whether a record that does not say its language has the one of its script (`scripts`), not English."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Field -> column or path (`paths`), as in `--map`."""
 
@@ -136,7 +139,9 @@ def _story(
     tickers = fields.usable(record, "tickers", fields.tickers_of, fields.NO_NAMES)
     if symbols := fields.usable(record, "symbols", fields.tickers_of, fields.NO_NAMES):
         tickers = tuple(dict.fromkeys(tickers + symbols))
-    language = fields.usable(record, "language", fields.language_of, "en")
+    language = fields.usable(record, "language", fields.language_of, "")
+    if not language:
+        language = language_of(f"{title}\n{body}") if rules.guess_language else "en"
     status = ""
     if (given := take("status", None)) is not None:
         if isinstance(given, str) and given.strip().lower() == "withdrawn":

@@ -28,6 +28,9 @@ class IngestSettings(BaseModel):
     date_only: bool = False
     """A time of exactly 00:00:00 says only the day, as `2024-05-06 00:00:00` in many files does. It counts at the end
     of that day."""
+    guess_language: bool = False
+    """A record that does not say its language has the one of its script: `zh`, `ja`, `ko`, `en` for Latin letters, or
+    `und` for other scripts. False: it is `en`."""
 
     @field_validator("encoding")
     @classmethod
@@ -61,6 +64,8 @@ class ParseSettings(BaseModel):
     """Whose ids the records bear, besides their sources'."""
     source_bytes: int = 200
     """Longest name of a source. A record with a longer one is a dead letter."""
+    guess_language: bool = False
+    """Whether a record that does not say its language has the one of its script, not English."""
     mapping: dict[str, str] = Field(default_factory=dict)
     """Field -> the column that holds it: `{"title": "Headline"}`. Paths lead into objects: `source.name`."""
 
@@ -89,6 +94,7 @@ class ParseSettings(BaseModel):
             accept_counts_at=self.accept_counts_at,
             source_bytes=self.source_bytes,
             feed=self.feed,
+            guess_language=self.guess_language,
             mapping=dict(self.mapping),
         )
 

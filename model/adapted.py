@@ -30,7 +30,7 @@ from foreshock.model.labels import LABELS
 
 FORMAT = 1
 KIND = "adapted head"
-NAMES = ("default", "permissive")
+NAMES = ("default", "permissive", "chinese")
 """The weights that ship with Foreshock have these names. No file or folder of such a name is taken for them."""
 _LARGEST = 4 * 2**20
 _REMEDY = "make it again with `foreshock model adapt`, or restore the file"

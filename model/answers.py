@@ -30,6 +30,11 @@ class Answers:
     card
         `model.json`.
 
+    Attributes
+    ----------
+    reads_companies
+        Whether the head for companies is used. If not, a company has the text's own score.
+
     Raises KeyError, TypeError or ValueError where tensors and card do not fit each other.
     """
 
@@ -38,6 +43,7 @@ class Answers:
         self._calibration = read_calibration(card["calibration"])
         if self._calibration.style is not None:
             self._calibration.style.shares(np.zeros((1, self._text[0].shape[1]), dtype=np.float32))  # checks its width
+        self.reads_companies = bool(card.get("heads", {}).get("companies", True))
         self.has_heads = any(name.startswith("heads.") for name in tensors)
         if self.has_heads:
             self._severity, self._entity = _linear(tensors, "heads.severity"), _linear(tensors, "heads.entity")

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from foreshock.model.entities import mentions
 from foreshock.model.tokenizing import clean
 
-WORD = re.compile(r"\S+")
+# Of Han characters each is a word: nobody says where a Chinese word ends.
+WORD = re.compile("[\u3400-\u9fff]|[^\\s\u3400-\u9fff]+")
 WORDS = 48
 """The first words of a text, which are explained, even if a later window decides its score (windows.py). The others are
 always there."""
@@ -75,7 +76,7 @@ def explain(scorer: Scores, text: str, entity: str | None = None) -> Explanation
     """
     text = clean(text)
     found = list(WORD.finditer(text))[:WORDS]
-    named = mentions(text, entity) if entity is not None else []
+    named = mentions(text, entity, unspaced=True) if entity is not None else []
     asked = [m for m in found if not any(m.start() < end and start < m.end() for start, end in named)]
     masks = _masks(text, len(asked)) if asked else np.empty((0, 0))
     spans = [match.span() for match in asked]

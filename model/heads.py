@@ -26,10 +26,14 @@ PREFIX = "heads."
 
 @dataclass(frozen=True, slots=True)
 class HeadsCard:
-    """What was fitted for the heads: a factor on the logits of severity, and the calibration towards a company."""
+    """What was fitted for the heads: a factor on the logits of severity, and the calibration towards a company.
+
+    companies: whether the head for companies is used; where it is worse than the text's own score, it is not.
+    """
 
     severity_scale: float
     entity: Calibration
+    companies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from foreshock.model.low_rank import Change, changed, check_change, heads
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.reference import Familiar, Reference, read_reference
 from foreshock.model.score_cache import ScoreCache
-from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays, read_change
+from foreshock.model.storage import WeightsFolder, check_also, check_file, open_weights, read_arrays, read_change
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
 from foreshock.model.windows import deciding, later_windows, may_read_on
@@ -89,6 +89,7 @@ class TextAnswers(Protocol):
     """What turns embeddings into probabilities: `Answers`, or the head of a Hugging Face model."""
 
     has_heads: bool
+    reads_companies: bool
 
     def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
@@ -162,7 +163,7 @@ class Scorer:
         entities
             For each text a company (None: the text as a whole), whose sentiment is asked. Its name is looked for as
             whole words, case ignored, a ticker with and without "$". Where the name is not among the tokens that count,
-            the score is the text's own.
+            the score is the text's own, and so it is with weights that read for no company (`chinese`).
 
         Raises ModelError where `entities` are given and the weights have no head for them, and ValueError where there
         are not as many as texts.
@@ -173,8 +174,9 @@ class Scorer:
             return self._rows(texts)[:, : len(LABELS)].copy()
         _check_lengths(texts, entities)
         self._check_heads()
-        asked = [i for i, name in enumerate(entities) if name is not None]
-        marked = mark(self._tokenizer, [texts[i] for i in asked], [str(entities[i]) for i in asked])
+        asked = [i for i, name in enumerate(entities) if name is not None] if self._answers.reads_companies else []
+        names = [str(entities[i]) for i in asked]
+        marked = mark(self._tokenizer, [texts[i] for i in asked], names, unspaced="zh" in self.languages)
         there = {i: one for i, one in zip(asked, marked, strict=True) if one is not None}
         scores = np.empty((len(texts), len(LABELS)), dtype=np.float32)
         whole = [i for i in range(len(texts)) if i not in there]
@@ -200,7 +202,7 @@ class Scorer:
 
         The title comes first, then as much of the body as fits 128 tokens; see `score` for what follows.
         """
-        return quantise(self.score([_joined(title, body) for title, body in pairs]))
+        return quantise(self.score([joined(title, body) for title, body in pairs]))
 
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32] | None:
         """Severities (n,) of (title, body) pairs as integers, hundredths from 0 to 300; None without a head for them.
@@ -209,7 +211,7 @@ class Scorer:
         """
         if not self._answers.has_heads:
             return None
-        grades = self.severity([_joined(title, body) for title, body in pairs])
+        grades = self.severity([joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.uint8] | None:
@@ -221,7 +223,7 @@ class Scorer:
         """
         if not isinstance(self._engine, TwiceReading):
             return None
-        answered = self._answered([_joined(title, body) for title, body in pairs])
+        answered = self._answered([joined(title, body) for title, body in pairs])
         return answered[:, self._width + _NOVELTY :].copy()
 
     def novel_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32] | None:
@@ -232,7 +234,7 @@ class Scorer:
         """
         if self._familiar is None:
             return None
-        answered = self._answered([_joined(title, body) for title, body in pairs])
+        answered = self._answered([joined(title, body) for title, body in pairs])
         return answered[:, self._width : self._width + _NOVELTY].copy().view(np.uint16)[:, 0].astype(np.int32)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -285,7 +287,7 @@ class Scorer:
         """
         if not self._answers.has_heads:
             return None
-        texts = [_joined(title, body) for title, body, _ in asked]
+        texts = [joined(title, body) for title, body, _ in asked]
         return quantise(self.score(texts, [name for *_, name in asked]))
 
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -409,6 +411,7 @@ def load_scorer(
     labels: Sequence[str] | None = None,
     languages: Sequence[str] = ("en",),
     kept: ScoreCache | None = None,
+    also: Sequence[str] = (),
 ) -> Scorer:
     """Load a scorer.
 
@@ -433,10 +436,14 @@ def load_scorer(
         (ISO 639-1) whose texts it can score. Foreshock's own weights state both.
     kept
         A file of scores: texts that it knows are not encoded, and it gets the scores of the others.
+    also
+        Further weights, `chinese`, for the texts in a language that `weights` do not read. `kept` keeps none of theirs.
 
     Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and where this machine has no
     CUDA device or no instructions for what is asked for. The message names the file and the remedy.
     """
+    if also:
+        return _routed(weights, device, precision, threads, also, cached=cached, torch_compile=torch_compile, kept=kept)
     used = threads_to_use() if threads == "auto" else threads
     if weights.startswith(PREFIX):
         from foreshock.model.huggingface.scorer import load_hugging_face
@@ -481,6 +488,26 @@ def load_scorer(
         kept=kept,
         reference=reference,
     )
+
+
+def _routed(
+    weights: str,
+    device: Literal["auto", "cpu", "cuda"],
+    precision: Asked,
+    threads: int | Literal["auto"],
+    also: Sequence[str],
+    *,
+    cached: int,
+    torch_compile: bool,
+    kept: ScoreCache | None,
+) -> Scorer:
+    from foreshock.model.routed import RoutedScorer
+
+    check_also(weights, also)
+    how: dict[str, Any] = {"cached": cached, "torch_compile": torch_compile}
+    first = load_scorer(weights, device, precision, threads, kept=kept, **how)
+    second = load_scorer(also[0], device, precision, threads, **how)
+    return RoutedScorer(first, second)
 
 
 def _read(folder: WeightsFolder, choice: Choice) -> Mapping[str, Any]:
@@ -535,12 +562,13 @@ def _key(text: str, name: str | None = None) -> bytes:
 
 
 def _title(text: str) -> str:
-    """Return a text's first line where it has more of them, as `_joined` made it."""
+    """Return a text's first line where it has more of them, as `joined` made it."""
     title, newline, _ = clean(text).partition("\n")
     return title if newline else ""
 
 
-def _joined(title: str, body: str) -> str:
+def joined(title: str, body: str) -> str:
+    """Return the text that is scored of a story."""
     return f"{title}\n{body}" if body else title
 
 

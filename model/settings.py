@@ -28,13 +28,18 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: str = "default"
-    """`default`, `permissive`, a folder that `foreshock model finetune` wrote, a file that `foreshock model adapt`
-    wrote, or `hf:FOLDER`: a local folder of a Hugging Face model for sequence classification."""
+    """`default`, `permissive`, `chinese`, a folder that `foreshock model finetune` wrote, a file that
+    `foreshock model adapt` wrote, or `hf:FOLDER`: a local folder of a Hugging Face model for sequence classification.
+    """
     labels: tuple[str, ...] | None = None
     """What the outputs of an `hf:` model mean, in their order, for example `["positive", "negative", "neutral"]`.
     Default: as its config.json says."""
     languages: tuple[str, ...] = ("en",)
     """Languages (ISO 639-1) whose texts an `hf:` model can score. Foreshock's own weights state theirs."""
+    also: tuple[Literal["chinese"], ...] = Field(default=(), max_length=1)
+    """Further weights beside `weights`. `["chinese"]` scores Chinese stories too: each text is scored by the weights
+    that read its script. They are part of the identity, to which a store is bound. For research and non-commercial use
+    only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
     precision: Literal["auto", "int8", "float32", "bf16"] = "auto"

@@ -39,6 +39,8 @@ SHIPPED = Path(__file__).parent / "weights"
 _TENSORS = "model.safetensors"
 _TOKENIZER = "tokenizer.json"
 _COMPANIES = "companies.safetensors"
+_SCALE = ".scale"
+"""Behind the name of a matrix in 8 bits: what each of its rows is multiplied by (rows, 1), float32."""
 _REMEDY = 'restore the folder, or choose [model] weights = "default"'
 
 
@@ -88,14 +90,15 @@ def describe_weights(weights: str) -> dict[str, Any]:
     if weights.startswith(PREFIX):
         return describe(weights)
     folder = open_weights(weights)
+    size = folder.tensors.stat().st_size
     return {
         "name": folder.name,
         "path": str(folder.path),
         "licence": folder.card["licence"],
         "languages": sorted(folder.languages),
         "parameters": folder.card["parameters"],
-        "precision": "float16 stored",
-        "bytes": folder.tensors.stat().st_size,
+        "precision": "float16 stored" if size >= 2 * folder.card["parameters"] else "8 bits stored",
+        "bytes": size,
         "sha256": folder.sha256[_TENSORS],
         "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
         **({} if folder.adapted is None else {"adapted_from": folder.adapted.weights}),
@@ -113,6 +116,27 @@ def check_weights(weights: str, labels: Sequence[str] | None = None) -> None:
         open_weights(weights)
 
 
+def check_also(weights: str, also: Sequence[str]) -> None:
+    """Check that further weights can stand beside `weights`: they read other languages. Raises ModelError."""
+    if not also:
+        return
+    if weights.startswith(PREFIX):
+        raise ModelError(f"[model] also = {list(also)}: goes with weights of Foreshock only, and not with {weights}")
+    first, *others = (open_weights(name) for name in (weights, *also))
+    for other in others:
+        if shared := first.languages & other.languages:
+            raise ModelError(
+                f"[model] also: {first.name} reads {', '.join(sorted(shared))} already; leave out {other.name}"
+            )
+        if first.card["architecture"]["width"] != other.card["architecture"]["width"]:
+            raise ModelError(f"[model] also: {first.name} and {other.name} have embeddings of different widths")
+        if any(key.startswith("heads") for key in other.card) and "heads" not in first.card:
+            raise ModelError(
+                f"[model] also: {first.name} has no heads for severity and companies, as {other.name} has; train it "
+                "with `python -m foreshock.model.training.news`, or leave out the other"
+            )
+
+
 def open_weights(weights: str) -> WeightsFolder:
     """Find weights by name or folder, or by the file of an adapted head, and read their `model.json`.
 
@@ -123,8 +147,8 @@ def open_weights(weights: str) -> WeightsFolder:
         return _adapted(path)
     if not path.is_dir():
         raise ModelError(
-            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, a folder of weights, "
-            f"or a file that `foreshock model adapt` wrote{_meant(path)}"
+            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, `chinese`, a folder "
+            f"of weights, or a file that `foreshock model adapt` wrote{_meant(path)}"
         )
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
@@ -203,7 +227,12 @@ def read_arrays(folder: WeightsFolder) -> dict[str, NDArray[np.float32]]:
     for name in folder.sha256:
         check_file(folder, name)
     try:
-        return {name: array.astype(np.float32) for name, array in load(folder.tensors.read_bytes()).items()}
+        stored = load(folder.tensors.read_bytes())
+        return {
+            name: array * stored[name + _SCALE] if array.dtype == np.int8 else array.astype(np.float32)
+            for name, array in stored.items()
+            if not name.endswith(_SCALE)
+        }
     except Exception as error:  # the library's errors share no class
         raise ModelError(f"{folder.tensors}: not a safetensors file ({error}); {_REMEDY}") from error
 
@@ -244,9 +273,13 @@ def write_weights(
     licence: str,
     heads: HeadsCard | None = None,
     trained_on: Sequence[str] | None = None,
+    languages: Sequence[str] = ("en",),
+    eight_bits: bool = False,
 ) -> None:
     """Write a folder that `open_weights` reads; existing files are replaced. Tensors are stored as float16.
 
+    languages: those (ISO 639-1) whose texts it can score. eight_bits: the matrices of the encoder are stored in 8 bits,
+    each row with a scale of its own, in half the space; what is computed with are these rounded ones.
     heads: what was fitted for the heads of severity and of companies, where `tensors` have them (heads.py).
     trained_on: the labelled sets that they were trained on; None where that is not known.
     """
@@ -255,14 +288,14 @@ def write_weights(
 
     path.mkdir(parents=True, exist_ok=True)
     halves = {key: tensor.detach().to(torch.float16).contiguous() for key, tensor in tensors.items()}
-    save_file(halves, path / _TENSORS)
+    save_file(_in_eight_bits(halves) if eight_bits else halves, path / _TENSORS)
     (path / _TENSORS).chmod(0o644)  # the library lets only the owner read it
     (path / _TOKENIZER).write_bytes(tokenizer.read_bytes())
     card = {
         "format": FORMAT,
         "name": name,
         "licence": licence,
-        "languages": ["en"],
+        "languages": list(languages),
         "labels": list(LABELS),
         "parameters": sum(tensor.numel() for tensor in halves.values()),
         "architecture": asdict(architecture),
@@ -274,6 +307,18 @@ def write_weights(
     if heads is not None:
         card["heads"] = asdict(heads)
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _in_eight_bits(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name == "words.weight" or (name.startswith("layers.") and tensor.dim() == 2):
+            rows = tensor.float()
+            scale = (rows.abs().amax(dim=1, keepdim=True) / 127).clamp(min=1e-12)
+            found |= {name: (rows / scale).round().char(), name + _SCALE: scale}
+        else:
+            found[name] = tensor
+    return found
 
 
 def write_change(

@@ -12,12 +12,18 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+STEPS = "_steps"
+"""What the names of `TopicArrays.TOTALS` end with in a snapshot."""
+
 
 class TopicArrays:
     """Arrays over topics that grow together, and are stored and restored together."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]]
     """name: (leading axes, trailing axes, type, fill). The axis of topics is between the leading and trailing axes."""
+    TOTALS: ClassVar[tuple[str, ...]] = ()
+    """Names of `ARRAYS` that are running totals of integers along their first axis. A snapshot holds their steps: most
+    are 0, and it is smaller."""
     PLAIN: ClassVar[tuple[str, ...]] = ()
     """Names of arrays without an axis of topics."""
 
@@ -38,12 +44,18 @@ class TopicArrays:
         """Return the arrays of the first `n` topics, by name, for a snapshot."""
         arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(self, name) for name in self.PLAIN}
         for name, (lead, _, _, _) in self.ARRAYS.items():
-            arrays[name] = np.ascontiguousarray(getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)])
+            kept = getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)]
+            if name in self.TOTALS:
+                arrays[name + STEPS] = np.diff(kept, axis=0, prepend=0)
+            else:
+                arrays[name] = np.ascontiguousarray(kept)
         return arrays
 
     def load(self, n: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Restore the first `n` topics from what `dump` returned."""
         for name, (lead, _, _, _) in self.ARRAYS.items():
-            getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)] = arrays[name]
+            # Snapshots of version 12 hold the totals.
+            kept = arrays[name + STEPS].cumsum(axis=0) if name + STEPS in arrays else arrays[name]
+            getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)] = kept
         for name in self.PLAIN:
             getattr(self, name)[:] = arrays[name]

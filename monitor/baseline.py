@@ -185,7 +185,7 @@ class History(TopicArrays):
             self.base[:n] -= leaving
             self.class_hours[old] -= 1
         expected = self.expected_events()
-        self.lately[k % 24, :n] = np.column_stack([self.hour_now[:n, EVENTS], expected])
+        self.lately[k % 24, :n, 0], self.lately[k % 24, :n, 1] = self.hour_now[:n, EVENTS], expected
         self.ring[slot, :n] = self.hour_now[:n]
         self.ring_hour[slot] = self.hour
         self.hour_now[:n] = 0

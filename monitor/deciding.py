@@ -32,7 +32,9 @@ Stall = tuple[int, int]
 
 __all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 12
+SNAPSHOT_VERSION = 13
+READABLE = (SNAPSHOT_VERSION, 12)
+"""Versions of snapshots that are read: those that decide alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,8 @@ class State:
 
     @classmethod
     def restore(cls, snapshot: bytes, rules: DetectionRules) -> State:
-        """The state that `snapshot` was made of. Raises ValueError on bytes that are no snapshot of this version."""
-        arrays, meta = snapshots.read(snapshot, SNAPSHOT_VERSION)
+        """The state that `snapshot` was made of. Raises ValueError on bytes of no `READABLE` version."""
+        arrays, meta = snapshots.read(snapshot, *READABLE)
         try:
             return cls._restored(arrays, meta, rules)
         except (KeyError, TypeError, IndexError, ValueError, MemoryError) as error:
@@ -353,21 +355,15 @@ def _apply(state: State, found: list[Found], at: int) -> list[AlertChange]:
 
 def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ...]], end: int) -> None:
     """Remember the last source of each topic with news, and when there last was another."""
-    several, another, heard = [], [], []
     for topic, names in zip(topics, sources, strict=True):
         if not names:
             continue
         last = h.last_source[topic]
         if len(names) > 1:
-            several.append(topic)
+            h.several_sources[topic], h.other_source_at[topic] = True, end
         elif last is not None and names[0] != last:
-            another.append(topic)
-        h.last_source[topic] = names[-1]
-        heard.append(topic)
-    h.several_sources[several + another] = True
-    h.other_source_at[several] = end
-    h.other_source_at[another] = h.last_source_at[another]
-    h.last_source_at[heard] = end
+            h.several_sources[topic], h.other_source_at[topic] = True, h.last_source_at[topic]
+        h.last_source[topic], h.last_source_at[topic] = names[-1], end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

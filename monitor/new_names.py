@@ -49,7 +49,9 @@ KEPT_BUCKETS = 300
 """The last buckets of each name whose events are remembered, for the alert's sentence."""
 FORMS = 8
 """The forms of each name that are counted: the first ones."""
-VERSION = 2
+VERSION = 3
+READABLE = (VERSION, 2)
+"""Versions of snapshots that are read: those that find the same names."""
 
 
 class NewNames:
@@ -265,7 +267,7 @@ class NewNames:
     @classmethod
     def restore(cls, body: bytes, share: float, capacity: int = PLACES) -> NewNames:
         """Return the watch that `dump` returned. Raises ValueError on other bytes, and on those of another version."""
-        arrays, meta = snapshots.read(body, VERSION)
+        arrays, meta = snapshots.read(body, *READABLE)
         try:
             watch = cls(share, capacity)
             n, sketch = len(meta["names"]), watch.sketch

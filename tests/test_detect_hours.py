@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
+from foreshock.monitor import snapshots
+from foreshock.monitor.arrays import STEPS
 from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.deciding import SNAPSHOT_VERSION, DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors.share_changes import ShareChanges, weigh_fall, weigh_rise
 from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour, scores_at_the_end
 from foreshock.monitor.detectors.volume import V
 from foreshock.monitor.detectors.volume_changes import View, VolumeChanges, weigh
 from foreshock.monitor.detectors.volume_hour import VolumeHour
-from foreshock.monitor.detectors.windows import DAY_SCALE, LONG, NONE, NOTHING
+from foreshock.monitor.detectors.windows import DAY_SCALE, LONG, NONE, NOTHING, S
 from foreshock.monitor.made_feed import START
 from foreshock.monitor.units import HOUR, UNIT
 
@@ -51,6 +56,21 @@ def _of(state: State, kind: type) -> Any:
     return next(detector for detector in state.detectors if isinstance(detector, kind))
 
 
+def test_a_snapshot_of_the_version_before_is_the_same_state(state: State) -> None:
+    """It had its zeros, its running totals as they are, and the windows shorter than a day."""
+    ours = state.snapshot()
+    arrays, meta = snapshots.read(ours, SNAPSHOT_VERSION)
+    for name in [name for name in arrays if name.endswith(STEPS)]:
+        arrays[name.removesuffix(STEPS)] = arrays.pop(name).cumsum(axis=0)
+    noise, residual = arrays["shares.noise"], arrays["shares.residual"]
+    arrays["shares.noise"] = np.concatenate([np.ones((DAY_SCALE, 2)), noise])
+    arrays["shares.residual"] = np.concatenate([residual[:, :DAY_SCALE], residual], axis=1)
+    arrays["shares.past_dated"] = np.ones((24, TOPICS, 2), np.int64)
+    assert len(arrays["shares.noise"]) == S
+    theirs = zlib.compress(save(arrays, {"foreshock": json.dumps({**meta, "version": 12})}))
+    assert State.restore(theirs, state.rules).snapshot() == ours
+
+
 opened = st.lists(st.tuples(st.integers(0, 80), st.floats(0, 1)), min_size=TOPICS, max_size=TOPICS)
 picked = st.sets(st.integers(0, TOPICS - 1), min_size=1).map(lambda some: np.array(sorted(some), np.int64))
 
@@ -62,7 +82,7 @@ def test_a_look_at_shares_from_the_hours_table_is_one_from_the_beginning(
     found, seen = _of(state, ShareChanges), state.seen()
     assert isinstance(found, ShareChanges)
     found.shares.opened[:TOPICS] = [(many * UNIT, round(many * UNIT * share)) for many, share in opened]
-    view = found._as_it_is(seen, picked, np.zeros((len(picked), 2), np.int64))
+    view = found._as_it_is(seen, picked)
     hour = ShareHour(found.shares.capacity)
     hour.fill(seen, found.shares, found.worse, found.better, picked)
     ratio, scores, counted = hour.look(picked, found.shares.crowd(found.shares.opened[picked], seen.effect[picked]))

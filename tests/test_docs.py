@@ -27,6 +27,7 @@ from benchmarks.detection.report import tables
 from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
 from foreshock.ingest.errors import REASONS
+from foreshock.model.labels import LABELS
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
@@ -156,6 +157,7 @@ BELOW_DOCS = {
     "calibration",
     "news",
     "companies",
+    "chinese",
     "critical",
     "new_names",
     "judged_stocknet",
@@ -192,6 +194,7 @@ def figures() -> Iterator[tuple[str, str]]:
     )
     yield measured("demo", _of_the_demo)
     yield measured("kafka", _of_kafka)
+    yield measured("chinese", _of_chinese)
     yield measured("critical", _of_critical)
     yield measured("new_names", _of_new_names)
     yield measured("judged_stocknet", _of_judged)
@@ -702,6 +705,38 @@ def _of_replays(r: dict[str, Any]) -> str:
         f"{turns[-1]:.2f} by turn). If the stories carry their scores, it processes "
         f"{r['scored_stories_per_second_20_a_bucket']:,.0f} stories a second with 20 stories in a bucket, and "
         f"{r['buckets_per_second_about_one_story_each']:,.0f} buckets a second with one or two."
+    )
+
+
+def _of_chinese(r: dict[str, Any]) -> str:
+    lines = ["| held-out texts | | weighted F1 | bad | neutral | good |", "|---|---|---|---|---|---|"]
+    for name, said in (("zhfin", "zhfin (no neutral ones)"), ("lines", "our own lines")):
+        of, (low, high) = r[name], r[name]["interval"]
+        recall = " | ".join(f"{of['recall'][c]:.2f}" if c in of["recall"] else "" for c in LABELS)
+        lines.append(f"| {said} | {of['rows']} | {of['weighted_f1']:.3f} ({low:.3f} to {high:.3f}) | {recall} |")
+    kinds = sorted(r["kinds"].items(), key=lambda kind: kind[1][0] / kind[1][1])
+    severity, companies, speed = r["severity"], r["companies"], r["speed"]
+    by_level = ", ".join(f"{mean}" for mean in severity["mean_by_level"].values())
+    differ, guess = companies["differ"], r["guess"]
+    return "\n".join(lines) + (
+        "\n\nF1 with its interval of 95 %, and the share of bad, neutral and good texts that are called so. Of zhfin, "
+        f"{r['zhfin']['called_neutral']:.0%} is called neutral, which counts as wrong; if only bad and good may be "
+        f"chosen, {r['zhfin']['either']:.1%} is right. `default` has {r['default_on_chinese']['weighted_f1']:.3f} "
+        f"there. Lines written in Chinese have {r['lines']['written']:.3f}, translated ones "
+        f"{r['lines']['translated']:.3f}. Right by kind: "
+        f"{', '.join(f'{kind} {right} of {of}' for kind, (right, of) in kinds)}. Serious and grave bad news that "
+        "is called negative: "
+        f"{' of '.join(map(str, severity['serious_called_negative']))}; grave alone: "
+        f"{' of '.join(map(str, severity['grave_called_negative']))}. Mean severity of lines of level 0, 1, 2 and 3: "
+        f"{by_level} (correlation {severity['correlation']:.2f}). Of {companies['asked']} companies, the text's score "
+        f"is right for {companies['text']:.3f}, and the head for companies, which is not used, would be for "
+        f"{companies['towards']:.3f}; where fates differ, for {differ['text']} and {differ['towards']} of "
+        f"{differ['asked']}. The calibration error (`ece`) on the lines, "
+        f"on which the calibration was fitted, is {r['lines']['ece']:.3f}. By their script, "
+        f"{guess['zhfin'][0]:,} of {guess['zhfin'][1]:,} texts of zhfin are Chinese, and "
+        f"{guess['english_called_chinese'][0]} of {guess['english_called_chinese'][1]:,} English ones. On one thread, "
+        f"{speed['chinese_texts_a_cpu_second']} Chinese headlines a CPU second, and "
+        f"{speed['default_texts_a_cpu_second']} English ones of `default`, in one run."
     )
 
 

@@ -376,6 +376,26 @@ def test_a_damaged_snapshot_is_an_error_that_is_skipped(data: Any) -> None:
         snapshots.read(whole, SNAPSHOT_VERSION + 1)
 
 
+@given(st.lists(st.tuples(st.sampled_from(sorted(snapshots._TYPES)), st.lists(st.integers(-1, 1)))), st.integers(1, 40))
+def test_a_snapshot_gives_the_arrays_back(parts: list[tuple[str, list[int]]], piece: int) -> None:
+    arrays = {f"{number}": np.array(values, kind) for number, (kind, values) in enumerate(parts)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots, "_CHUNK", piece)
+        found, meta = snapshots.read(snapshots.write(arrays, {"version": 7, "of": [1]}), 8, 7)
+    assert meta == {"version": 7, "of": [1]}
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].tolist() == array.tolist()
+
+
+def test_a_snapshot_of_more_zeros_than_its_header_says_is_refused() -> None:
+    whole = zlib.decompress(snapshots.write({"a": np.zeros(80, np.int64)}, {"version": 7}))
+    more = whole[:-18] + (1 << 40).to_bytes(8, "little") + whole[-10:]
+    with pytest.raises(ValueError, match="more than its header says"):
+        snapshots.read(zlib.compress(more), 7)
+
+
 def test_a_state_too_large_for_a_snapshot_is_rebuilt(
     tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

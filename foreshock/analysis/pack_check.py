@@ -37,7 +37,7 @@ from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.buckets import CriticalStory
 from foreshock.monitor.critical import CriticalAlerts
-from foreshock.monitor.deciding import SNAPSHOT_VERSION, calibrate
+from foreshock.monitor.deciding import READABLE, SNAPSHOT_VERSION, calibrate
 from foreshock.monitor.grouping import Side
 from foreshock.monitor.incidents import severity_of
 from foreshock.monitor.kinds import CRITICAL
@@ -161,7 +161,7 @@ def _state_checked(connection: Connection, fired_at: int, rows: Sequence[Mapping
     """
     for row in rows:
         pack_file.refuse_large_state(row["body"])
-        hour = snapshots.read(row["body"], SNAPSHOT_VERSION)[1]["clock"][0]
+        hour = snapshots.read(row["body"], *READABLE)[1]["clock"][0]
         lag = row["bucket"] // HOUR - hour if isinstance(hour, int) else -1
         if not (0 <= fired_at - row["bucket"] <= LONGEST and 0 <= lag <= LONGEST // HOUR):
             raise PackRefused("Its state is not from the days before the alert.")

@@ -154,6 +154,7 @@ def refuse_large_state(body: bytes) -> None:
     """Raise PackRefused if a state would be too large unpacked, or is damaged. It is unpacked in pieces."""
     if len(body) > snapshots.LARGEST:
         raise PackRefused("Its state is too large.")
+    too_large = f"Its state is larger than {LARGEST_STATE >> 20} MiB unpacked, so no pack holds it."
     expand, size, rest = zlib.decompressobj(), 0, body
     while rest and not expand.eof:
         try:
@@ -161,8 +162,14 @@ def refuse_large_state(body: bytes) -> None:
         except zlib.error as error:
             raise PackRefused(f"Its state is damaged: {error}.") from None
         if size > LARGEST_STATE:
-            raise PackRefused(f"Its state is larger than {LARGEST_STATE >> 20} MiB unpacked, so no pack holds it.")
+            raise PackRefused(too_large)
         rest = expand.unconsumed_tail
+    try:
+        size = snapshots.unpacked_size(body)
+    except ValueError as error:
+        raise PackRefused(f"Its state is damaged: {error}.") from None
+    if size > LARGEST_STATE:
+        raise PackRefused(too_large)
 
 
 def rows(table: Table, data: bytes) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from foreshock.analysis import pack_file
 from foreshock.analysis.pack_file import PackRefused
-from foreshock.monitor.deciding import SNAPSHOT_VERSION
+from foreshock.monitor.deciding import READABLE
 from foreshock.monitor.store.database import HEAD
 from foreshock.monitor.store.times import microseconds
 
@@ -50,9 +50,9 @@ def refuse_other_alert(manifest: Mapping[str, Any], said: Mapping[str, Any]) -> 
 
 def refuse_other_versions(manifest: Mapping[str, Any]) -> None:
     """Raise PackRefused if a Foreshock with another schema or another state made the pack."""
-    for what, ours in (("schema", HEAD), ("snapshot", SNAPSHOT_VERSION)):
-        if manifest.get(what) != ours:
+    for what, ours in (("schema", (HEAD,)), ("snapshot", READABLE)):
+        if manifest.get(what) not in ours:
             raise PackRefused(
                 f"Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
-                f"{ours!r}). Another version may decide otherwise, so verify it with that one."
+                f"{ours[0]!r}). Another version may decide otherwise, so verify it with that one."
             )

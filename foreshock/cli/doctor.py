@@ -124,18 +124,23 @@ def _device(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
 
 def _model(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
     from foreshock.model.errors import ModelError
-    from foreshock.model.storage import check_weights, describe_weights
+    from foreshock.model.storage import check_also, check_weights, describe_weights
 
     weights = wanted.weights
     try:
         check_weights(weights, wanted.labels)
+        check_also(weights, wanted.also)
         described = describe_weights(weights)
+        also = [describe_weights(name) for name in wanted.also]
     except ModelError as error:
         if not any(str(error) in problem for problem in problems):  # what computes is asked of the same folder
             problems.append(f"The model: {error}")
         return {"name": weights, "note": LICENCE_NOTE if weights == "default" else None}
-    if not described["sha256_ok"]:
-        problems.append(f"{described['path']}: a file does not match its SHA-256. Install Foreshock again.")
+    for one in (described, *also):
+        if not one["sha256_ok"]:
+            problems.append(f"{one['path']}: a file does not match its SHA-256. Install Foreshock again.")
+    if also:
+        described["also"] = also
     return {**described, "note": LICENCE_NOTE if described.get("adapted_from", weights) == "default" else None}
 
 
@@ -276,6 +281,7 @@ def _print(report: dict[str, Any]) -> None:
         f"model      {model['name']}, {model.get('path', 'not found')}",
         f"licence    {model.get('licence', 'unknown')}",
         *([f"           {model['note']}"] if model["note"] else []),
+        *(f"also       {one['name']}, {one['path']}: {one['licence']}" for one in model.get("also", ())),
         f"store      {store['url']}: "
         + (
             f"schema {store['schema']}, {store['stories']:,} stories, decided until {store['decided_until'] or '-'}"

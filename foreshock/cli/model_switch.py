@@ -14,7 +14,7 @@ def switch(
     weights: Annotated[
         str,
         typer.Argument(
-            metavar="WEIGHTS", help="default, permissive, a folder of weights, an adapted file, or hf:FOLDER."
+            metavar="WEIGHTS", help="default, permissive, chinese, a folder of weights, an adapted file, or hf:FOLDER."
         ),
     ],
     device: options.Device = None,

@@ -81,7 +81,7 @@ FeedFile = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", help="default, permissive, a folder of weights, an adapted file, or hf:FOLDER."),
+    typer.Option("--weights", help="default, permissive, chinese, a folder of weights, an adapted file, or hf:FOLDER."),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]

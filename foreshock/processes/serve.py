@@ -47,10 +47,14 @@ def serve(
     uvicorn = _uvicorn()
     keyring = Keyring(settings.api_keys)
     if wanted.score and keyring.may("score"):
-        from foreshock.model.storage import check_weights  # reads tokenizers, which a server without scores needs not
+        from foreshock.model.storage import (
+            check_also,
+            check_weights,
+        )  # reads tokenizers, which a server without scores needs not
 
         # Before a client can connect: loading takes seconds, and misspelt weights will not be there later either.
         check_weights(settings.model.weights, settings.model.labels)
+        check_also(settings.model.weights, settings.model.also)
     from foreshock.serving.app import application
 
     parts = _parts(settings, keyring)

@@ -34,7 +34,7 @@ LISTS = (
 _BESIDE_THE_FILE = (
     ("store", "password_file", ()),
     ("watchlist", "file", ()),
-    ("model", "weights", ("default", "permissive")),
+    ("model", "weights", ("default", "permissive", "chinese")),
     ("model", "score_cache", ("auto", "off")),
     ("feeds", "file", ()),
     *(("kafka", f"{name}file", ()) for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_crl", "ssl_password_")),

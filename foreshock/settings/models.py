@@ -271,6 +271,7 @@ class Settings(BaseModel):
             date_only=self.ingest.date_only,
             accept_scores=self.files.accept_scores,
             source_bytes=self.limits.source_bytes,
+            guess_language=self.ingest.guess_language,
             mapping=dict(mapping or {}),
         )
 
@@ -285,5 +286,6 @@ class Settings(BaseModel):
             accept_counts_at=False,
             feed="" if kafka is None else kafka.topic,
             source_bytes=self.limits.source_bytes,
+            guess_language=self.ingest.guess_language,
             mapping=dict(mapping or (kafka.map if kafka is not None else {})),
         )

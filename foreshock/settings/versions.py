@@ -14,7 +14,7 @@ from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
-OF_MODEL = {"weights", "per_company", "labels", "languages"}
+OF_MODEL = {"weights", "per_company", "labels", "languages", "also"}
 """Settings of [model] that shape rows. The others say where and how fast it computes."""
 
 LIVE_ONLY = {"silent_after", "max_ahead"}
@@ -58,7 +58,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
     """
     kafka, per_company = settings.kafka, settings.model.per_company
     # Only what was set: stores that were begun before a setting existed keep their version.
-    of_hf = settings.model.model_dump(mode="json", include={"labels", "languages"}, exclude_defaults=True)
+    of_hf = settings.model.model_dump(mode="json", include={"labels", "languages", "also"}, exclude_defaults=True)
     return {
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
         **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),

@@ -24,6 +24,7 @@ class ClassifierAnswers:
     """Probabilities from logits: softmax, in the order of our labels. Not calibrated."""
 
     has_heads = False
+    reads_companies = False
 
     def __init__(self, logits: Callable[[NDArray[np.float32]], Floats], order: Sequence[int]) -> None:
         self._logits = logits

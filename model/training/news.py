@@ -180,7 +180,7 @@ def train_news(
                     place : min(per_epoch, place + steps - step)
                 ]:
                     seed_step(settings.seed, step)
-                    loss = _loss(encoder, heads, rows, chosen)
+                    loss = batch_loss(encoder, heads, rows, chosen)
                     value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -244,7 +244,7 @@ def train_news(
     return record
 
 
-def _loss(encoder: Encoder, heads: Heads, rows: Rows, chosen: NDArray[np.int64]) -> Tensor:
+def batch_loss(encoder: Encoder, heads: Heads, rows: Rows, chosen: NDArray[np.int64]) -> Tensor:
     """The mean over a batch's rows of what each asks: class and severity, or the class towards a company."""
     tokens = [rows.tokens[i] for i in chosen]
     ids, there = padded(moved(tokens) if isinstance(encoder, Wide) else tokens)

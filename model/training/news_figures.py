@@ -61,7 +61,7 @@ def judge(
     called = logits["news"].argmax(axis=1) == 0
     for name, least in (("negative", 1), ("serious", 2), ("grave", 3)):
         found["news"][f"{name}_called_negative"] = _share(called[severity >= least])
-    scale = _severity_scale(grades["news"], severity) if "news" in fitted_on else 1.0
+    scale = severity_scale(grades["news"], severity) if "news" in fitted_on else 1.0
     values = expected(torch.from_numpy(grades["news"]), scale).numpy()
     found["severity"] = {
         "mean_absolute_error": round(float(np.abs(values - severity).mean()), 4),
@@ -86,7 +86,7 @@ def judge_companies(
     encoder.eval()
     sets = {s: read_guided(data / f"{s}_valid.jsonl.gz") for s in ("sentfin", "news")}
     sets["finentity"] = split_finentity(data)[1]
-    judged = {s: _judge_companies(encoder, heads, tokenizer, rows) for s, rows in sets.items()}
+    judged = {s: judge_rows(encoder, heads, tokenizer, rows) for s, rows in sets.items()}
     logits, truth = (np.concatenate([of[part] for of in judged.values()]) for part in (1, 2))
     which = np.repeat(np.arange(len(sets)), [len(labels) for *_, labels in judged.values()])
     return {f"companies_{s}": figures for s, (figures, *_) in judged.items()}, fit_calibration(logits, truth, which)
@@ -124,15 +124,16 @@ def predict(
     return logits, grades
 
 
-def _judge_companies(
-    encoder: Encoder, heads: Heads, tokenizer: Tokenizer, rows: Sequence[Guided]
+def judge_rows(
+    encoder: Encoder, heads: Heads, tokenizer: Tokenizer, rows: Sequence[Guided], *, unspaced: bool = False
 ) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.int64]]:
+    """Figures, logits (n, 3) and labels (n,) of the companies that the rows name. unspaced: as of `mentions`."""
     asked = [
         (row.text, name, LABELS.index(label), len(set(row.entities.values())) > 1)
         for row in rows
         for name, label in row.entities.items()
     ]
-    marked = mark(tokenizer, [text for text, *_ in asked], [name for _, name, *_ in asked])
+    marked = mark(tokenizer, [text for text, *_ in asked], [name for _, name, *_ in asked], unspaced=unspaced)
     there = [(one, *a[2:]) for one, a in zip(marked, asked, strict=True) if one is not None]
     logits, _ = predict(encoder, heads, [one.ids for one, *_ in there], [one.marks for one, *_ in there])
     labels = np.array([label for _, label, _ in there])
@@ -148,7 +149,7 @@ def _judge_companies(
     return figures, logits, labels
 
 
-def _severity_scale(grades: NDArray[np.float32], severity: NDArray[np.int64]) -> float:
+def severity_scale(grades: NDArray[np.float32], severity: NDArray[np.int64]) -> float:
     """The factor on the logits of severity that makes the labels likeliest: one number, so no order changes."""
     logits = torch.from_numpy(grades.astype(np.float64))
     answers = (torch.from_numpy(severity)[:, None] > torch.arange(LEVELS)).double()

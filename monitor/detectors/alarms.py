@@ -10,7 +10,7 @@ See docs/detection.md, "3. The threshold that calibrates itself" and "4. An aler
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -41,7 +41,6 @@ SHADOW_HOURS = FIRST_WEEK + 3 * 24
 class Change(NamedTuple):
     """A change that a detector describes."""
 
-    kind: str
     finding: Finding
     level: float
     """The level to report: what came since is compared with it."""
@@ -80,21 +79,21 @@ class Alarms(TopicArrays):
     def __init__(
         self,
         capacity: int,
-        kinds: Sequence[str],
+        kind: str,
         direction: str,
         *,
         leave_out_rare: bool,
         errors: float = 1.0,
         first: int | None = None,
     ) -> None:
-        """Make the machines of alerts of `kinds` in one `direction`.
+        """Make the machines of alerts of a `kind` in one `direction`.
 
         `leave_out_rare`, `errors`: see `calibration.read_off`. `first`: the first of the windows that look, if a young
         feed cannot use them all.
         """
         super().__init__(capacity)
         self.first = first
-        self.kinds, self.direction, self.leave_out_rare, self.errors = kinds, direction, leave_out_rare, errors
+        self.kind, self.direction, self.leave_out_rare, self.errors = kind, direction, leave_out_rare, errors
         self.reports = 0  # how often the machine fired since it was made; not remembered
         self.counts = ShadowCounts()
         self.threshold: FloatArray = np.full(1, np.inf)
@@ -109,15 +108,15 @@ class Alarms(TopicArrays):
         ratio: FloatArray,
         mixed: FloatArray,
         watched: Watched,
-        describe: Callable[[int, int, str | None], Change],
-        same_news: Mapping[str, Sequence[str]] | None = None,
+        describe: Callable[[int, int], Change],
+        same_news: Sequence[str] = (),
     ) -> list[Found]:
         """Return findings on topics with news, and note which of them fire.
 
         `ratio`: (window, topic) likelihood ratios. `mixed`: (topic, window) scores of windows up to each.
-        `describe(place, window, pending)` describes the change that a window shows at a place in `topics`; `pending` is
-        the kind of the alert that is pending there. `same_news`: kinds that are not reported while any of some kinds
-        fires in the same direction.
+        `describe(place, window)` describes the change that a window shows at a place in `topics`. `same_news`: other
+        kinds that are the same news. While one of them, or of the own kind, fires in the same direction, nothing is
+        reported.
         """
         k = seen.history.hours
         threshold = self.thresholds(topics, seen.weights[topics])
@@ -130,25 +129,24 @@ class Alarms(TopicArrays):
         found: list[Found] = []
         for place in interesting.nonzero()[0].tolist():
             topic = int(topics[place])
-            pending = [a for a in self._mine(watched.get(topic, ())) if a.fired_at is None]
             if near[place]:
                 age = min(k + 1 - int(self.reported_since[topic]), int(SCALES[-1]))
                 window = int(ratio[: AGES[age] + 1, place].argmax())
-                change = describe(place, window, pending[0].kind if pending else None)
+                change = describe(place, window)
                 met = bool(score[place] >= threshold[place]) and change.confirmed
                 firing = {
                     a.kind for a in watched.get(topic, ()) if a.fired_at is not None and a.direction == self.direction
                 }
-                new = firing.isdisjoint((change.kind, *(same_news or {}).get(change.kind, ())))
+                new = firing.isdisjoint((self.kind, *same_news))
                 if met:
                     self.report(topic, k, change.level, new=new)
                 if new:
                     level = Level.MET if met else Level.NEAR
                     sure, wanted = float(score[place]), float(threshold[place])
                     finding = change.finding._replace(level=level, statistic=sure, threshold=wanted)
-                    found.append((change.kind, finding))
+                    found.append((self.kind, finding))
             elif score[place] < threshold[place] - 2 * NEARER:
-                found += [calm(topic, a) for a in pending]
+                found += [calm(topic, a) for a in self._mine(watched.get(topic, ())) if a.fired_at is None]
         return found
 
     def awaited(self, n: int, k: int, watched: Watched) -> BoolArray:
@@ -156,8 +154,8 @@ class Alarms(TopicArrays):
 
         Those of which a shadow may be armed again, a change is reported, or an alert is pending.
         """
-        found: BoolArray = np.asarray((~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1))
-        found |= ~np.isnan(self.reported_level[:n])
+        found: BoolArray = ~np.isnan(self.reported_level[:n])
+        found[self._unarmed(n, k)[0]] = True
         found[self._waiting(watched)] = True
         return found
 
@@ -195,12 +193,12 @@ class Alarms(TopicArrays):
         return sorted(t for t, alerts in watched.items() if any(a.fired_at is None for a in self._mine(alerts)))
 
     def _mine(self, alerts: Sequence[Alert]) -> list[Alert]:
-        return [a for a in alerts if a.direction == self.direction and a.kind in self.kinds]
+        return [a for a in alerts if a.direction == self.direction and a.kind == self.kind]
 
     def see(self, topics: IntArray, mixed: FloatArray, windows: slice = slice(None)) -> None:
         """Keep the (topic, window) scores of some windows of topics with news for the shadows."""
         peak = self.peak[:, windows]
-        peak[topics] = np.maximum(peak.take(topics, axis=0), mixed)
+        peak[topics] = np.maximum(peak[topics], mixed)
 
     def standing(self, topics: IntArray, mixed: FloatArray, k: int) -> FloatArray:
         """Return the scores that the reporting machine sees, which looks only at what came since it last fired."""
@@ -239,25 +237,28 @@ class Alarms(TopicArrays):
         n, counts = len(ripe), self.counts
         rows = (self.peak[:n, S - 1] >= LEVELS[0]).nonzero()[0]
         if len(rows):
-            age = np.clip(k + 1 - self.since[rows], 0, SCALES[-1])
+            age = np.minimum(np.maximum(k + 1 - self.since[rows], 0), SCALES[-1])
             peak = self.peak[rows]
-            score = np.take_along_axis(peak, AGES[age], axis=1)
+            score = peak[np.arange(len(rows))[:, None], AGES[age]]
             fires = self.armed[rows] & (score >= LEVELS)
             counts.now += fires[ripe[rows]].sum(axis=0)
             place, level = np.nonzero(fires)
             topic = rows[place]
             self.armed[topic, level], self.since[topic, level] = False, k
             self.raised[topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
-        waiting = np.flatnonzero(~self.armed[:n])
-        if len(waiting):
-            since = self.since[:n].ravel()[waiting]
-            topic, level = np.divmod(waiting[k - since >= COOL], K)
+        topic, level = self._unarmed(n, k)
+        if len(topic):
             window = np.maximum(self.raised[topic, level], DAY_SCALE)
             over = mixed[np.searchsorted(topics, topic), window] < LEVELS[level] - DROP
             topic, level = topic[over], level[over]
             self.armed[topic, level], self.since[topic, level] = True, k
-        counts.exposure_now += int(ripe.sum())
+        counts.exposure_now += np.count_nonzero(ripe)
         self.peak[:n] = NONE
+
+    def _unarmed(self, n: int, k: int) -> tuple[IntArray, IntArray]:
+        """Return topics, ascending, and levels of shadows that may be armed again at the end of running hour `k`."""
+        unarmed = (~self.armed[:n]).ravel().nonzero()[0]
+        return np.divmod(unarmed[self.since[:n].ravel()[unarmed] <= k - COOL], K)
 
     def calibrate(self, days: int, rate: float) -> None:
         """Set the threshold at which a topic of weight 1 fires `rate` times a day by chance."""

@@ -16,6 +16,7 @@ from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour, scores_a
 from foreshock.monitor.detectors.shares import (
     DAYS_KEPT,
     HOURS_KEPT,
+    WEEKS,
     Shares,
     Sums,
     expected,
@@ -27,7 +28,6 @@ from foreshock.monitor.detectors.windows import (
     BASELINE,
     DAY_SCALE,
     FIRST_WEEK,
-    HOUR_SCALE,
     LENGTHS,
     LONG,
     NONE,
@@ -45,7 +45,7 @@ ABSORBED = BASELINE
 """Running hours after which a reported share is what is usual: the baseline then lies wholly after the change."""
 TAKEN, STEP_REPORTED = 0.7, 0.05
 """The part of the observed step that counts as reported (a step is seen at its luckiest moment), and the least step."""
-SAME_NEWS: Mapping[str, Sequence[str]] = {DRIFT: (SPIKE,)}
+SAME_NEWS: Sequence[str] = (SPIKE,)
 """While bad news surge, a fallen share is the same news. A surge on top of a drift is not."""
 
 
@@ -55,7 +55,7 @@ two alerts of one piece of bad news one is not sent."""
 
 
 class View(NamedTuple):
-    """What the windows of some topics hold, and what it is worth. Arrays are (window, topic)."""
+    """What the windows of some topics hold, and what it is worth. Arrays are (window, topic), as in `Sums`."""
 
     sums: Sums
     usual: FloatArray
@@ -95,8 +95,8 @@ class ShareChanges(Detector):
 
     def __init__(self, capacity: int) -> None:
         self.shares = Shares(capacity)
-        self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS, first=DAY_SCALE)
-        self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True, first=LONG)
+        self.worse = Alarms(capacity, DRIFT, WORSE, leave_out_rare=True, errors=ERRORS, first=DAY_SCALE)
+        self.better = Alarms(capacity, DRIFT, BETTER, leave_out_rare=True, first=LONG)
         self._hour = ShareHour(capacity)  # derived; of the open hour
 
     def parts(self) -> Mapping[str, TopicArrays]:
@@ -104,7 +104,7 @@ class ShareChanges(Detector):
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         topics, shares = counts.topics, self.shares
-        timed = shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
+        shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
         hour = self._hour
         if hour.capacity < shares.capacity:
             hour = self._hour = ShareHour(shares.capacity)
@@ -121,7 +121,7 @@ class ShareChanges(Detector):
             return []
         at = np.array(sorted(waiting.union(np.flatnonzero(near.any(axis=0)).tolist())), np.int64)
         some, reports = topics[at], self.worse.reports + self.better.reports
-        view = cache(lambda: self._as_it_is(seen, some, timed[at]))
+        view = cache(lambda: self._as_it_is(seen, some))
         rise, fall = (partial(self._change, seen, view, some, direction) for direction in (WORSE, BETTER))
         whole = partial(_of_all_windows, ratio[:, at], counted[:, at])
         found = [
@@ -141,7 +141,7 @@ class ShareChanges(Detector):
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
         h, n, shares = seen.history, len(seen.history.names), self.shares
-        shares.compare_hour(h.hours, h.hours - h.first_hour[:n], h.pooled())
+        shares.compare_hour(h.hours, h.pooled())
         if samples_are_due(h.hours):
             everyone = slice(0, n)
             sums = shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone])
@@ -183,13 +183,13 @@ class ShareChanges(Detector):
             return False
         if age >= ABSORBED:
             return True
-        if view.sums.events[LONG - 1, place] < 1:  # three days without news: nothing is left to go on
+        if view.sums.events[WEEKS - 1, place] < 1:  # three days without news: nothing is left to go on
             return True
-        windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(alarms.reported_level[topic])
+        windows, level = slice(0, int(AGES[age]) + 1 - DAY_SCALE), float(alarms.reported_level[topic])
         b, q = view.usual[windows, place], view.share[windows, place]
         back = view.worth[windows, place] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
         still = b < level if alarms.direction == WORSE else b > level
-        return bool((np.where(still, back, 0.0) > OVER[windows]).any())
+        return bool((np.where(still, back, 0.0) > OVER[DAY_SCALE:][windows]).any())
 
     def _view(self, seen: Seen, topics: IntArray | slice, sums: Sums) -> View:
         worth = self.shares.effective(topics, sums, seen.pool.weight)
@@ -197,7 +197,7 @@ class ShareChanges(Detector):
         return View(sums, usual, seen_share(sums, usual), worth)
 
     def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
-        k, view = seen.history.hours, self._as_it_is(seen, topics, np.zeros((len(topics), 2), np.int64))
+        k, view = seen.history.hours, self._as_it_is(seen, topics)
         judged, found = seen.learned(topics), list[Standing]()
         for alarms, weigh in ((self.worse, weigh_rise), (self.better, weigh_fall)):
             ratio, scores = weigh(view, alarms.reported_level[topics])
@@ -207,22 +207,19 @@ class ShareChanges(Detector):
                 age = min(max(k + 1 - int(alarms.reported_since[topic]), 0), int(SCALES[-1]))
                 window = max(int(ratio[: AGES[age] + 1, place].argmax()), DAY_SCALE)
                 numbers = float(score[place]), float(threshold[place])
-                shares = float(view.share[window, place]), float(view.usual[window, place])
+                row = window - DAY_SCALE
+                shares = float(view.share[row, place]), float(view.usual[row, place])
                 hours = float(SCALES[window])
                 learned = bool(judged[place])
                 said = *numbers, *shares
                 found.append(Standing(topic, DRIFT, alarms.direction, *said, "negative share", hours, learned))
         return found
 
-    def _as_it_is(self, seen: Seen, topics: IntArray, timed: IntArray) -> View:
-        """Return the windows of topics as they are now. `timed`: (topics, 2) what the last bucket brought."""
+    def _as_it_is(self, seen: Seen, topics: IntArray) -> View:
+        """Return the windows of topics as they are now."""
         h, k = seen.history, seen.history.hours
-        effect = seen.effect[topics]
-        whole, dated = self.shares.opened[topics], self.shares.opened_dated[topics]
-        all_of_it = self.shares.crowd(whole, effect)
-        opened = np.stack([all_of_it, all_of_it - self.shares.crowd(whole[:, :2] - dated, effect)], axis=1)
-        bucket = self.shares.crowd(timed, effect)
-        return self._view(seen, topics, self.shares.sums_now(topics, k, k - h.first_hour[topics], opened, bucket))
+        opened = self.shares.crowd(self.shares.opened[topics], seen.effect[topics])
+        return self._view(seen, topics, self.shares.sums_now(topics, k, k - h.first_hour[topics], opened))
 
     def _change(
         self,
@@ -232,29 +229,24 @@ class ShareChanges(Detector):
         direction: str,
         place: int,
         window: int,
-        pending: str | None,
     ) -> Change:
-        """Describe the change that a window shows: by how much, since when, and as which kind."""
+        """Describe the change that a window shows: by how much, and since when."""
         h, topic, sign = seen.history, int(topics[place]), 1 if direction == WORSE else -1
-        kind, view = pending or DRIFT, windows()
-        opens = h.hours if window <= HOUR_SCALE else min(self.shares.start_of(window, h.hours + 1), h.hours)
-        window_start = self._time_of(seen, opens)
-        usual, observed = float(view.usual[window, place]), float(view.share[window, place])
-        rise = observed - usual
-        spread = (usual * (1 - usual) / max(float(view.worth[window, place]), 1e-9)) ** 0.5
-        if SCALES[window] <= SCALES[DAY_SCALE] and direction == WORSE:
-            started = seen.recent.onset(topic, rise, window_start)
+        view, row = windows(), max(window - DAY_SCALE, 0)  # 0 too where no window speaks, but the threshold is lower
+        opens = min(self.shares.start_of(DAY_SCALE + row, h.hours + 1), h.hours)
+        usual = float(view.usual[row, place])
+        rise = float(view.share[row, place]) - usual
+        spread = (usual * (1 - usual) / max(float(view.worth[row, place]), 1e-9)) ** 0.5
+        if row == 0 and direction == WORSE:
+            started = seen.recent.onset(topic, rise, self._time_of(seen, opens))
         else:
             started = self._onset(seen, topic, opens, usual + rise / 2, sign)
-        value, base, moved = observed, usual, True
-        if kind == DRIFT:
-            value, base = polarities(seen, topic, started)
-            window_start = started
-            # A share may rise while polarity does too, where neutral news gives way to both: that is no decline.
-            moved = (value < base) == (direction == WORSE)
+        polarity, before = polarities(seen, topic, started)
+        # A share may rise while polarity does too, where neutral news gives way to both: that is no decline.
+        moved = (polarity < before) == (direction == WORSE)
         level = min(max(usual + sign * max(TAKEN * sign * rise, STEP_REPORTED), 0.02), 0.95)
-        finding = Finding(topic, direction, Level.HOLD, rise / spread, value, base, started, window_start)
-        return Change(kind, finding, level, moved and seen.corroborated(topic, started))
+        finding = Finding(topic, direction, Level.HOLD, rise / spread, polarity, before, started, started)
+        return Change(finding, level, moved and seen.corroborated(topic, started))
 
     def _time_of(self, seen: Seen, k: int) -> int:
         """Return when running hour `k` began; `k` may be the open one."""
@@ -289,28 +281,27 @@ def _of_all_windows(ratio: FloatArray, scores: FloatArray, first: int, rows: sli
 
 
 def weigh_rise(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """Return how surely the share rose: (window, topic) likelihood ratios, and (topic, window) scores.
+    """Return how surely the share rose: (window, topic) likelihood ratios, and (topic, window) scores, of all windows.
 
     Only windows of a day and more speak: each window that looks spends a part of the budget. A score is that of all
     windows up to each. `reported`: levels that were reported already and must be passed; nan
     for none.
     """
-    day = slice(DAY_SCALE, None)
-    base = view.usual[day] if reported is None else np.fmax(view.usual[day], reported)
-    ratio, mixed = np.full(view.usual.shape, NOTHING), np.full(view.usual.shape, NONE)
-    ratio[day] = ratios(view.worth[day], base, view.share[day])
-    mixed[day] = mixtures(ratio[day], LENGTHS[day])
-    return ratio, by_topic(mixed)
+    base = view.usual if reported is None else np.fmax(view.usual, reported)
+    return _weighed(ratios(view.worth, base, view.share), DAY_SCALE)
 
 
 def weigh_fall(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Return how surely the share fell, as `weigh_rise` does. Only the long windows speak."""
-    base = view.usual[LONG:] if reported is None else np.fmin(view.usual[LONG:], reported)
-    ratio = np.full(view.usual.shape, NOTHING)
-    ratio[LONG:] = ratios(view.worth[LONG:], 1 - base, 1 - view.share[LONG:])
-    mixed = np.full(ratio.shape, NONE)
-    mixed[LONG:] = mixtures(ratio[LONG:], LENGTHS[LONG:])
-    return ratio, by_topic(mixed)
+    base = view.usual[WEEKS:] if reported is None else np.fmin(view.usual[WEEKS:], reported)
+    return _weighed(ratios(view.worth[WEEKS:], 1 - base, 1 - view.share[WEEKS:]), LONG)
+
+
+def _weighed(ratio: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
+    """Return (window, topic) ratios and (topic, window) scores of all windows, from ratios of those from `first` on."""
+    whole, mixed = (np.full((S, ratio.shape[1]), nothing) for nothing in (NOTHING, NONE))
+    whole[first:], mixed[first:] = ratio, mixtures(ratio, LENGTHS[first:])
+    return whole, by_topic(mixed)
 
 
 def polarities(seen: Seen, topic: int, since: int) -> tuple[float, float]:

@@ -19,6 +19,8 @@ from foreshock.monitor.detectors.shares import (
     EFFECTS,
     FEWEST,
     FEWEST_BEFORE,
+    WEEKS,
+    WINDOWS,
     Shares,
     Sums,
     expected,
@@ -28,10 +30,10 @@ from foreshock.monitor.detectors.shares import (
 from foreshock.monitor.detectors.windows import DAY_SCALE, LARGEST, LENGTHS, LONG, NONE, NOTHING, S, believe_less
 from foreshock.monitor.units import UNIT
 
-RISES, FALLS = S - DAY_SCALE, S - LONG
+RISES, FALLS = WINDOWS, WINDOWS - WEEKS
 """Windows that look for rises, and those that look for falls: the longest ones, again."""
 R = RISES + FALLS
-AGAIN = slice(LONG - DAY_SCALE, RISES)
+AGAIN = slice(WEEKS, RISES)
 """The places of the windows of falls among those of rises."""
 ALL_AT_ONCE = 64
 """Topics up to which the whole table is filled at once. Beyond, only the topics of a bucket are."""
@@ -78,7 +80,7 @@ class ShareHour:
         at: IntArray = topics[~self.known[topics]] if self.any or n > ALL_AT_ONCE else np.arange(n)
         self.any = True
         h, k = seen.history, seen.history.hours
-        table, usual = _work_out(seen, shares, at, *shares.closed_long(at, k, k + 1, k - h.first_hour[at]))
+        table, usual = _work_out(seen, shares, at, *shares.closed(at, k, k + 1, k - h.first_hour[at]))
         self._table[:, at] = table
         risen, fallen = worse.reported_level[at], better.reported_level[at]
         held = ~(np.isnan(risen) & np.isnan(fallen))
@@ -124,7 +126,7 @@ def scores_at_the_end(seen: Seen, shares: Shares, topics: IntArray) -> tuple[Flo
     k = seen.history.hours
     worse, better = np.full((len(topics), S), NONE), np.full((len(topics), S), NONE)
     if len(topics):
-        closed = shares.closed_long(topics, k, k, k - seen.history.first_hour[topics])
+        closed = shares.closed(topics, k, k, k - seen.history.first_hour[topics])
         table, _ = _work_out(seen, shares, topics, *closed)
         ratio = _ratios(*_worth(table, np.zeros((2, 1))), table[_BAD], table[_GOOD])
         scores = _scores(ratio)
@@ -139,15 +141,16 @@ def _work_out(
     weight = seen.pool.weight
     usual = expected(sums, seen.pool.share, weight)
     own = shares.dispersion[topics]
-    noise = shares.noise[DAY_SCALE:]
+    noise = shares.noise
     c, t = np.where(np.isnan(noise[:, :1]), 1.0, noise[:, :1]), np.where(np.isnan(noise[:, 1:]), 0.0, noise[:, 1:])
     old = (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(noise[:, :1])
-    parts = (
-        *(closed[..., 0], closed[..., 1], 1 / (sums.before + weight), own * t, np.where(old, FEWEST, np.inf)),
-        *limits(usual),
-        *(np.broadcast_to(c, usual.shape), np.maximum(own, 1.0)[None]),
-    )
-    return np.concatenate([*parts, *_logarithms(usual, usual[AGAIN])]), usual
+    table = np.empty((_ROWS, len(topics)))
+    table[_EVENTS], table[_NEGATIVE], table[_ABOUT] = closed[..., 0], closed[..., 1], 1 / (sums.before + weight)
+    table[_WANDERS], table[_NEEDED] = own * t, np.where(old, FEWEST, np.inf)
+    table[_LOW], table[_HIGH] = limits(usual)
+    table[_NOISE], table[_OWN] = c, np.maximum(own, 1.0)
+    table[_BAD], table[_GOOD] = _logarithms(usual, usual[AGAIN])
+    return table, usual
 
 
 def _worth(table: FloatArray, now: IntArray | FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -185,8 +188,8 @@ def _scores(ratio: FloatArray) -> FloatArray:
     """Return the scores of all windows up to each, as `windows.mixtures` does."""
     weighed = ratio * _LENGTHS
     found = np.empty((R + 1, ratio.shape[1]))
-    weighed[:RISES].cumsum(axis=0, out=found[:RISES])
-    weighed[RISES:].cumsum(axis=0, out=found[RISES:R])
+    np.add.accumulate(weighed[:RISES], out=found[:RISES])
+    np.add.accumulate(weighed[RISES:], out=found[RISES:R])
     mixed = found[:R]
     np.log(np.divide(mixed, _NUMBER, out=mixed), out=mixed)
     believe_less(mixed)

@@ -1,4 +1,4 @@
-"""How sure it is that a topic's negative share has changed, over windows from one bucket to eight weeks.
+"""How sure it is that a topic's negative share has changed, over windows from a day to eight weeks.
 
 Each window is compared with the eight weeks before it. The one idea: the variance of this difference is not assumed but
 measured, as c (1/n + 1/m) + t. Here c is the noise of events and t the wandering of the baseline, both estimated from
@@ -12,7 +12,7 @@ for the last week, and by day before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise, li
 from foreshock.monitor.detectors.windows import (
     BASELINE,
     DAY_SCALE,
-    HOUR_SCALE,
     LARGEST,
     LONG,
     NEEDED,
@@ -35,6 +34,11 @@ from foreshock.monitor.detectors.windows import (
 )
 from foreshock.monitor.units import UNIT
 
+WINDOWS = S - DAY_SCALE
+"""Windows that speak of shares: those of a day and more, in this order in all arrays over windows here. Surges speak of
+what is shorter."""
+WEEKS = LONG - DAY_SCALE
+"""The first of them that is longer than three days."""
 HOURS_KEPT = 170
 """Rows of hourly totals: more than the 169 that a window of a week needs."""
 DAYS_KEPT = (int(SCALES[-1]) + BASELINE) // 24 + 2
@@ -57,13 +61,14 @@ LEAST_CORRELATION = 0.005
 """Smallest correlation: an hour is worth at most 200 events."""
 MOST_CORRELATION = 0.5
 """Largest correlation: two events are always worth more than one."""
-_ALL, _LONG, _HOUR_AND_DAY = range(S), range(DAY_SCALE, S), (HOUR_SCALE, DAY_SCALE)
+_ALL = range(DAY_SCALE, S)
 FEWEST = 4.0
 """Events that a window needs."""
 FEWEST_BEFORE = 5.0
 """Events that its baseline needs."""
 AT_FIRST = (1.0, 0.02)
-"""c and t of the short windows before any were measured: the noise of labels, and a wandering of about 6 points."""
+"""c and t of the windows up to three days before any were measured: the noise of labels, and a wandering of about 6
+points."""
 LEAST = 0.02
 """Smallest usual share."""
 MOST = 0.98
@@ -71,7 +76,7 @@ MOST = 0.98
 
 
 class Sums(NamedTuple):
-    """The sums of windows and of their baselines, (window, topic), in events."""
+    """The sums of the `WINDOWS` and of their baselines, (window, topic), in events."""
 
     events: FloatArray
     negative: FloatArray
@@ -87,20 +92,18 @@ class Shares(TopicArrays):
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "past": ((HOURS_KEPT,), (2,), np.int64, 0),
         "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
-        "past_dated": ((24,), (2,), np.int64, 0),
         "opened": ((), (2,), np.int64, 0),
         "opened_dated": ((), (2,), np.int64, 0),
-        "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
+        "residual": ((SAMPLES, WINDOWS), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
+    TOTALS = ("past", "past_days")
     PLAIN = ("hour_number", "day_hour", "noise", "hour_deviations", "correlation")
 
     past: IntArray
     """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
     past_days: IntArray
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
-    past_dated: IntArray
-    """(hour, topic, sum): the part of hour k whose time is known only to the day, in row k mod 24."""
     opened: IntArray
     opened_dated: IntArray
     """(topic, sum): the open hour as its events weigh, and what of it is known only to the day."""
@@ -114,26 +117,21 @@ class Shares(TopicArrays):
         super().__init__(capacity)
         self.hour_number: IntArray = np.zeros(HOURS_KEPT, np.int64)  # hours since 1970 of running hour k
         self.day_hour: IntArray = np.zeros(DAYS_KEPT, np.int64)  # hours since 1970 of running hour 24 d
-        self.noise: FloatArray = np.full((S, 2), np.nan)  # c and t of each window; nan until a long one is known
-        self.noise[:LONG] = AT_FIRST
+        self.noise: FloatArray = np.full((WINDOWS, 2), np.nan)  # c and t of each window; nan until a long one is known
+        self.noise[:WEEKS] = AT_FIRST
         # (day, group of CROWDS, sum) over all topics: the number of hours, the sum of 1/n + 1/m, and the sum of squared
         # deviations from the rest of the day over b (1 - b).
         self.hour_deviations: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
         self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
+        # (topic, sum): the part of the hour just closed whose time is known only to the day, for `compare_hour`.
+        self._dated: IntArray = np.zeros((0, 2), np.int64)
 
-    def add(self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray | None) -> IntArray:
-        """Add a bucket's (topics, 2) events and negative to the open hour, as they weigh; a swarm weighs little.
-
-        Returns the part that has a time of day.
-        """
-        heavy = np.ones((len(topics), 2)) if weight is None else weight[:, :2]
-        whole: IntArray = np.rint(values * heavy).astype(np.int64)
-        self.opened[topics] += whole
-        if not np.count_nonzero(dated):
-            return whole
-        part = np.rint(dated * heavy).astype(np.int64)
-        self.opened_dated[topics] += part
-        return whole - part
+    def add(self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray | None) -> None:
+        """Add a bucket's (topics, 2) events and negative to the open hour, as they weigh; a swarm weighs little."""
+        heavy = 1.0 if weight is None else weight[:, :2]
+        self.opened[topics] += np.rint(values * heavy).astype(np.int64)
+        if np.count_nonzero(dated):
+            self.opened_dated[topics] += np.rint(dated * heavy).astype(np.int64)
 
     def close_hour(
         self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray | int = 0
@@ -146,10 +144,11 @@ class Shares(TopicArrays):
         """
         n = len(values)
         whole = self.crowd(values[:, :2], effect)
-        known = whole - self.crowd(values[:, :2] - dated, effect)
-        whole[~counted], known[~counted] = 0, 0
+        whole[~counted] = 0
+        self._dated = np.zeros_like(whole)
+        if np.count_nonzero(dated):
+            self._dated[counted] = (whole - self.crowd(values[:, :2] - dated, effect))[counted]
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole
-        self.past_dated[k % 24, :n] = known
         self.opened[:n], self.opened_dated[:n] = 0, 0
         self.hour_number[k % HOURS_KEPT] = hour
         if k % 24 == 0:
@@ -175,25 +174,19 @@ class Shares(TopicArrays):
 
         `age`: running hours since each topic's first story.
         """
-        whole, before = self._closed(topics, k, k)
-        whole[0] = 0
-        return self._split(whole, before, age)
+        return self.closed(topics, k, k, age)[1]
 
-    def sums_now(self, topics: IntArray, k: int, age: IntArray, opened: IntArray, bucket: IntArray) -> Sums:
+    def sums_now(self, topics: IntArray, k: int, age: IntArray, opened: IntArray) -> Sums:
         """Return the sums of the windows that end now, in the open hour `k`.
 
-        `opened`: (topics, 2, 2) the weighted sums of the open hour so far, and the part of them whose time is known
-        only to the day. `bucket`: (topics, 2) the sums of the bucket that was just decided.
+        `opened`: (topics, 2) the weighted sums of the open hour so far.
         """
         whole, before = self._closed(topics, k, k + 1)
-        whole += opened[:, 0]
-        whole[:DAY_SCALE] -= opened[:, 1]
-        whole[0] = bucket
-        return self._split(whole, before, age)
+        return _split(whole + opened, before, age)
 
     def start_of(self, scale: int, k: int) -> int:
-        """Return the first running hour of the window of a scale that ends with hour `k - 1`."""
-        first = max(k - max(int(SCALES[scale]), 1), 0)
+        """Return the first running hour of the window of a scale of `SCALES` that ends with hour `k - 1`."""
+        first = max(k - int(SCALES[scale]), 0)
         return -(-first // 24) * 24 if scale > WEEK_SCALE else first
 
     def hour_of(self, k: int, now: int) -> int:
@@ -205,13 +198,13 @@ class Shares(TopicArrays):
             return int(self.hour_number[k % HOURS_KEPT])
         return int(self.day_hour[k // 24 % DAYS_KEPT])
 
-    def closed_long(self, topics: IntArray, k: int, end: int, age: IntArray) -> tuple[IntArray, Sums]:
-        """Return what the closed hours, those before `k`, bring to the windows of a day and more before hour `end`.
+    def closed(self, topics: IntArray | slice, k: int, end: int, age: IntArray) -> tuple[IntArray, Sums]:
+        """Return what the closed hours, those before `k`, bring to the windows before hour `end`.
 
         As (window, topic, sum) in 1/10,000, and as `Sums`.
         """
-        whole, before = self._closed(topics, k, end, _LONG)
-        return whole, self._split(whole, before, age, _LONG)
+        whole, before = self._closed(topics, k, end)
+        return whole, _split(whole, before, age)
 
     def _closed(
         self, topics: IntArray | slice, k: int, end: int, scales: Sequence[int] = _ALL
@@ -228,20 +221,7 @@ class Shares(TopicArrays):
         if daily:
             since = np.concatenate([since, rows(self.past_days, daily, topics)])
         first = rows(self.past_days, firsts, topics)
-        window, before = rows(self.past, [k % HOURS_KEPT], topics) - since, since - first
-        # An event whose time is known only to the day enters no window shorter than a day.
-        late, since_hour = np.int64(0), k
-        for place, s in enumerate(scales):
-            if s < DAY_SCALE:
-                for hour in range(starts[place], since_hour):
-                    late = late + self.past_dated[hour % 24][topics]
-                since_hour = starts[place]
-                window[place] -= late
-        return window, before
-
-    def _split(self, whole: IntArray, before: IntArray, age: IntArray, scales: Sequence[int] = _ALL) -> Sums:
-        w, b = whole / UNIT, before / UNIT
-        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= NEEDED[list(scales)])
+        return rows(self.past, [k % HOURS_KEPT], topics) - since, since - first
 
     def sample(self, sums: Sums, k: int, share: float, weight: float) -> None:
         """Store the residuals of all windows as the day's sample, for topics with enough events in both sums."""
@@ -254,28 +234,31 @@ class Shares(TopicArrays):
         row[:, :n, 0] = np.where(good, (sums.negative / events - b) / np.sqrt(b * (1 - b)), np.nan)
         row[:, :n, 1] = np.where(good, 1 / events + 1 / (sums.before + weight), np.nan)
 
-    def compare_hour(self, k: int, age: IntArray, pooled: BoolArray) -> None:
-        """Add up how far the hour before `k` was from the rest of its day, over the topics with events in both.
+    def compare_hour(self, k: int, pooled: BoolArray) -> None:
+        """Add up how far the hour before `k`, which was just closed, was from the rest of its day, over the topics with
+        events in both.
 
         The hour is compared with its day and not with the baseline, so that differences between days do not look like a
-        correlation within hours. `age`: running hours since each topic's first story. `pooled`: the topics to use,
-        which are all except `_all`.
+        correlation within hours. Events whose time is known only to the day are not of the hour. `pooled`: the topics
+        to use, which are all except `_all`.
         """
-        day, n = k // 24 % SAMPLES, len(age)
+        day, n = k // 24 % SAMPLES, len(pooled)
         if k % 24 == 0:
             self.hour_deviations[day] = 0
-        came = self.past[k % HOURS_KEPT, :n, 0] - self.past[(k - 1) % HOURS_KEPT, :n, 0]
-        there = np.flatnonzero(pooled & (came - self.past_dated[(k - 1) % 24, :n, 0] > 0))
+        came = self.past[k % HOURS_KEPT, :n] - self.past[(k - 1) % HOURS_KEPT, :n] - self._dated
+        there = np.flatnonzero(pooled & (came[:, 0] > 0))
         if not len(there):
             return
-        sums = self._split(*self._closed(there, k, k, _HOUR_AND_DAY), age[there], _HOUR_AND_DAY)
-        rho, worth, before = float(self.correlation[0]), sums.events[0], sums.before[1]
-        rest = sums.events[1] - worth
+        (whole,), (past,) = self._closed(there, k, k, [DAY_SCALE])
+        (worth, bad), (events, negative), (before, bad_before) = came[there].T / UNIT, whole.T / UNIT, past.T / UNIT
+        rho, rest = float(self.correlation[0]), events - worth
         at = np.flatnonzero((rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
-        worth, rest, bad = worth[at], rest[at], sums.negative[0, at]
-        b = np.clip(sums.negative_before[1, at] / before[at], LEAST, MOST)
-        deviation = (bad / worth - (sums.negative[1, at] - bad) / rest) ** 2 / (b * (1 - b))
-        one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # 1 / n, from what the n events of the hour are worth
+        worth, rest, bad = worth[at], rest[at], bad[at]
+        b = np.minimum(np.maximum(bad_before[at] / before[at], LEAST), MOST)
+        deviation = (bad / worth - (negative[at] - bad) / rest) ** 2 / (b * (1 - b))
+        one = np.minimum(
+            np.maximum((1 / worth - rho) / (1 - rho), 1e-3), 1.0
+        )  # 1 / n, from what the n events of the hour are worth
         crowd = np.searchsorted(CROWDS, 1 / one)
         for place, what in enumerate((np.ones(len(at)), one + 1 / rest, deviation)):
             self.hour_deviations[day, :, place] += np.bincount(crowd, what, len(CROWDS) + 1)
@@ -283,18 +266,17 @@ class Shares(TopicArrays):
     def estimate(self, n: int, k: int) -> None:
         """Estimate the correlation, the noise of windows and the dispersion of topics, from the last `SAMPLES` days."""
         self.correlation[0] = correlation(self.hour_deviations.sum(axis=0))
-        fits = {s: found for s in range(HOUR_SCALE, S) if (found := fit_noise(self.residual[:, s, :n])) is not None}
+        fits = {w: found for w in range(WINDOWS) if (found := fit_noise(self.residual[:, w, :n])) is not None}
         if not fits:
             return
-        for s, found in fits.items():
-            self.noise[s] = found
+        for w, found in fits.items():
+            self.noise[w] = found
         # A window that is too short for samples takes the noise of the shortest window with samples.
         self.noise[: min(fits)] = self.noise[min(fits)]
-        # No window gets a smaller c than the window of a day. Long windows have too few looks for a reliable c. In
-        # short windows, the shares of four or five events are too coarse for quantiles.
-        if DAY_SCALE in fits:
-            self.noise[:, 0] = np.maximum(self.noise[:, 0], self.noise[DAY_SCALE, 0])
-        self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
+        # No window gets a smaller c than the window of a day: long windows have too few looks for a reliable c.
+        if 0 in fits:
+            self.noise[:, 0] = np.maximum(self.noise[:, 0], self.noise[0, 0])
+        self.dispersion[:n] = dispersion(self.residual[:, 0, :n], self.noise[0], k)
 
     def effective(self, topics: IntArray | slice, sums: Sums, weight: float) -> FloatArray:
         """Return how many independent events each window is worth, (window, topic); 0 if it may not be used."""
@@ -306,6 +288,21 @@ class Shares(TopicArrays):
         good = (sums.events >= FEWEST) & (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(self.noise[:, :1])
         found: FloatArray = np.where(good, 1 / variance, 0.0)
         return found
+
+    def load(self, n: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Restore the first `n` topics from what `dump` returned, in this version of Foreshock or in the last one."""
+        if len(arrays["noise"]) == S:  # it held the windows shorter than a day, too, which said nothing
+            arrays = {
+                **arrays,
+                "noise": arrays["noise"][DAY_SCALE:],
+                "residual": arrays["residual"][:, DAY_SCALE:],
+            }
+        super().load(n, arrays)
+
+
+def _split(whole: IntArray, before: IntArray, age: IntArray) -> Sums:
+    w, b = whole / UNIT, before / UNIT
+    return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= NEEDED[DAY_SCALE:])
 
 
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:

@@ -104,7 +104,7 @@ class Silence(TopicArrays, Detector):
         for topic in np.flatnonzero((levels > np.maximum(self.passed[:n], 1)) & ripe).tolist():
             self.counts.now[self.passed[topic] : levels[topic]] += 1
         self.passed[:n] = np.maximum(self.passed[:n], levels)
-        self.counts.exposure_now += int((ripe & present).sum())
+        self.counts.exposure_now += np.count_nonzero(ripe & present)
         needed = self.threshold[0] - np.log(seen.weights[:n]) / self.slope[0]
         near = seen.learned(everyone) & (score >= rules.silence_near * needed) & (score > 0)
         found: list[Found] = []

@@ -66,6 +66,6 @@ def ratios(
 
 def mixtures(factors: FloatArray) -> FloatArray:
     """(window, topic): the score of all windows up to each, from logarithms of their likelihood ratios."""
-    found: FloatArray = np.log((np.exp(factors) * WEIGHTS[:, None]).cumsum(axis=0) + NOTHING)
+    found: FloatArray = np.log(np.add.accumulate(np.exp(factors) * WEIGHTS[:, None]) + NOTHING)
     believe_less(found)
     return found

@@ -111,8 +111,8 @@ class SurgeAlarms(TopicArrays):
         few = FEW + TIMES * usual
         rows = (self.peak[:n, W - 1] >= LEVELS[0]).nonzero()[0]
         if len(rows):
-            age = np.clip(k - self.since[rows] + QUIET, 0, WINDOWS[-1])
-            score = np.take_along_axis(self.peak[rows], AGES[age], axis=1)
+            age = np.minimum(np.maximum(k - self.since[rows] + QUIET, 0), WINDOWS[-1])
+            score = self.peak[rows[:, None], AGES[age]]
             fires = self.armed[rows] & (score >= LEVELS)
             self.counts.now += fires.sum(axis=0)
             place, level = np.nonzero(fires)

@@ -75,6 +75,7 @@ class Surges(TopicArrays):
         "days": ((DAYS_KEPT,), (3,), np.int64, 0),
         "base": ((), (3,), np.int64, 0),
     }
+    TOTALS = ("past",)
     PLAIN = ("pool", "elapsed", "feed_past", "feed_now", "feed_base", "feed_days", "dated_at")
     past: IntArray
     """(hour, topic, sum): weighed events and negative mass up to the end of hour k - 1 in row k mod HOURS_KEPT."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, History, hour_class
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched, surge
 from foreshock.monitor.detectors.alarms import calm
@@ -68,9 +68,9 @@ class Surging(Detector):
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
         weight = np.ones((len(topics), 3)) if counts.weight is None else counts.weight
-        values = self._unexplained(h, topics, counts.values, weight)
         # A story may have several topics. In the sum of topics, a crisis would be its own market.
         feed = topics == h.index.get(ALL, -1)
+        values = self._unexplained(topics, feed, counts.values, weight)
         bucket = self.surges.add(topics, values[:, :2], counts.dated, weight, k, feed)
         if k < FIRST_DAY:  # nothing is usual yet
             return []
@@ -148,10 +148,13 @@ class Surging(Detector):
         desk = rules.false_alarms * (max(float(seen.weights.sum()), 1.0) if rules.per_topic else 1.0)
         self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk, len(seen.history.names))
 
-    def _unexplained(self, h: History, topics: IntArray, values: IntArray, weight: FloatArray) -> IntArray:
-        """Return the bucket's sums, those of all stories without the topics that fire: their news are reported."""
-        everything, firing = topics == h.index.get(ALL, -1), self.alarms.firing[topics]
-        if not everything.any() or not firing.any() or firing[everything][0]:
+    def _unexplained(self, topics: IntArray, everything: BoolArray, values: IntArray, weight: FloatArray) -> IntArray:
+        """Return the bucket's sums, those of all stories without the topics that fire: their news are reported.
+
+        `everything`: which of `topics` is the series of all stories.
+        """
+        firing = self.alarms.firing[topics]
+        if not np.count_nonzero(firing) or not np.count_nonzero(everything) or firing[everything][0]:
             return values
         left = values.copy()
         theirs = (values[firing] * weight[firing]).sum(axis=0) / np.maximum(weight[everything], 1e-9)

@@ -55,6 +55,7 @@ class Volume(TopicArrays):
         "residual": ((SAMPLES, V), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
+    TOTALS = ("past",)
     PLAIN = ("noise",)
     past: IntArray
     """(hour, topic, sum): events with a time of day (as `crowded` counts them) and expected events, up to the end of
@@ -73,7 +74,7 @@ class Volume(TopicArrays):
         n, kind, k = len(h.names), hour_class(h.hour), h.hours
         base = h.base[:n, EVENTS] / UNIT
         hours = max(int(h.class_hours.sum()), 1)
-        known = np.clip(k - 24 - h.first_hour[:n], 1, hours)
+        known = np.minimum(np.maximum(k - 24 - h.first_hour[:n], 1), hours)
         like = h.profile[kind, :n, EVENTS] / UNIT
         pooled = h.pooled()
         class_hours = int(h.class_hours[kind])
@@ -85,7 +86,7 @@ class Volume(TopicArrays):
         own = h.last_day() / UNIT
         seen, expected = (own[pooled].sum(axis=0) - own).T
         busy = (np.maximum(seen, 0) + BUSY_PRIOR) / (np.maximum(expected, 0) + BUSY_PRIOR)
-        found: FloatArray = rate * np.where(pooled, np.clip(busy, LEAST_BUSY, MOST_BUSY), 1.0)
+        found: FloatArray = rate * np.where(pooled, np.minimum(np.maximum(busy, LEAST_BUSY), MOST_BUSY), 1.0)
         return found
 
     def close_hour(self, k: int, events: IntArray, usual: FloatArray) -> None:

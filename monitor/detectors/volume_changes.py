@@ -72,7 +72,7 @@ class VolumeChanges(Detector):
 
     def __init__(self, capacity: int) -> None:
         self.volume = Volume(capacity)
-        self.alarms = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=False)
+        self.alarms = Alarms(capacity, VOLUME, WORSE, leave_out_rare=False)
         self._hour = VolumeHour(capacity)  # derived; of the open hour
         self._usual: tuple[tuple[int, int, int], FloatArray] | None = None  # derived; of this hour and these topics
 
@@ -179,7 +179,7 @@ class VolumeChanges(Detector):
     def _view(self, topics: IntArray | slice, events: FloatArray, expected: FloatArray) -> View:
         return View(events, expected, self.volume.effective(topics, events, expected))
 
-    def _change(self, seen: Seen, view: View, topics: IntArray, place: int, window: int, pending: str | None) -> Change:
+    def _change(self, seen: Seen, view: View, topics: IntArray, place: int, window: int) -> Change:
         """Describe the change that a window shows: how many events for how many usual, and since when."""
         h, topic = seen.history, int(topics[place])
         start = h.hour * HOUR
@@ -189,7 +189,7 @@ class VolumeChanges(Detector):
         noise = float(self.volume.noise[window] @ (1.0, mu)) * float(self.volume.dispersion[topic])
         sd = (mu * max(noise, 1.0)) ** 0.5
         finding = Finding(topic, WORSE, Level.HOLD, (events - mu) / sd, events, mu, start, start)
-        return Change(VOLUME, finding, max(events / mu, LEAST_TIMES), seen.corroborated(topic, start))
+        return Change(finding, max(events / mu, LEAST_TIMES), seen.corroborated(topic, start))
 
 
 def weigh(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:

@@ -57,7 +57,7 @@ def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
     The score is the log of the mean of the windows' ratios, weighted by their `lengths`. If the ratios were true ones,
     a level l would be reached about e^-l times a day. A window that says nothing counts as a ratio of 0.
     """
-    found: FloatArray = (ratio * lengths[:, None]).cumsum(axis=0)
+    found: FloatArray = np.add.accumulate(ratio * lengths[:, None])
     np.log(np.divide(found, len(lengths), out=found), out=found)
     believe_less(found)
     return found
