@@ -73,6 +73,8 @@ def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Marku
             continue
         said = text.clean(word.word, min(room, 100))
         room -= len(said) + 1
+        if parts and word.start > place:  # Chinese has no spaces between its words
+            parts.append(" ")
         place = word.end
         if is_marked(word, strongest):
             tone, says = ("fs-bad", "worse") if word.contribution < 0 else ("fs-good", "better")
@@ -81,8 +83,9 @@ def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Marku
         else:
             parts.append(str(escape(said)))
     rest = text.clean(whole[place:], max(room, 0)) if room > 0 else "…"
-    joined = " ".join(filter(None, [*parts, str(escape(rest))]))
-    return Markup(f'<bdi dir="auto">{joined}</bdi>')  # noqa: S704  # escaped above
+    if parts and rest and (room <= 0 or whole[place].isspace()):
+        parts.append(" ")
+    return Markup(f'<bdi dir="auto">{"".join(parts)}{escape(rest)}</bdi>')  # noqa: S704  # escaped above
 
 
 def _apart(story: StoryText, explained: Explanation) -> float:
