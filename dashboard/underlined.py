@@ -67,7 +67,8 @@ def is_marked(word: Word, strongest: float) -> bool:
 def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Markup:
     """Return a text from `start` on as HTML with marks. `whole` begins like the explained text, or is its beginning."""
     strongest = max((abs(word.contribution) for word in explained.words), default=0.0)
-    parts, place, room = [], start, limit
+    parts: list[str] = []
+    place, room = start, limit
     for word in explained.words:
         if not start <= word.start < len(whole) or room <= 0:
             continue
