@@ -94,10 +94,15 @@ def absolute(url: str) -> str:
             return url
         parsed = parsed.set(database=str(Path(parsed.database).absolute()))
     else:
-        files = {name: path for name, path in parsed.query.items() if name in FILES and path != "system"}
+        # A key that is given twice has a tuple of values, and `sslkey=engine:key` names no file.
+        files = {
+            name: str(Path(path).absolute())
+            for name, path in parsed.query.items()
+            if name in FILES and isinstance(path, str) and path != "system" and not (name == "sslkey" and ":" in path)
+        }
         if not files:
             return url
-        parsed = parsed.update_query_dict({name: str(Path(str(path)).absolute()) for name, path in files.items()})
+        parsed = parsed.update_query_dict(files)
     return parsed.render_as_string(hide_password=False)
 
 

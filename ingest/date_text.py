@@ -4,9 +4,10 @@
     Sun, 29 Nov 26 13:22:00 GMT         13:22 GMT, 29 November 2026 2026/11/29 13:22 GMT+0200 (CEST)
     2026-11-29 13:22 America/New_York   2026-11-29T13:22+01:00[Europe/Berlin]
 
-Weekdays are ignored: they add nothing and are often wrong. Nothing is guessed: the month is a word or stands behind a
-year of four digits, and a zone is an offset, UTC, GMT, one of RFC 2822 (EST, EDT, ... PDT) or an IANA name. Other words
-such as CEST or BST are not zones, because they mean different offsets in different places.
+Weekdays are ignored: they add nothing and are often wrong. AM or PM may repeat what a 24-hour clock says (22:00 PM).
+Nothing is guessed: the month is a word or stands behind a year of four digits, and a zone is an offset, UTC, GMT, one
+of RFC 2822 (EST, EDT, ... PDT) or an IANA name. Other words such as CEST or BST are not zones, because they mean
+different offsets in different places.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ _HOURS |= {f"{place}ST": -5 - number for number, place in enumerate("ECMP")}
 _HOURS |= {f"{place}DT": -4 - number for number, place in enumerate("ECMP")}
 
 ZONE = (
-    r"(?:(?i:UTC|GMT)?\s?[+-][0-9]{1,2}(?::?[0-9]{2})?|\(?(?i:UTC|GMT)\)?|(?i:UT|Z|[ECMP][SD]T)|[A-Z][A-Za-z]+/[A-Za-z_/+-]{2,40})"
+    r"(?:[+-]00:?00\s(?i:UTC|GMT)|(?i:UTC|GMT)?\s?[+-][0-9]{1,2}(?::?[0-9]{2})?|\(?(?i:UTC|GMT)\)?|(?i:UT|Z|[ECMP][SD]T)|[A-Z][A-Za-z]+/[A-Za-z_/+-]{2,40})"
     r"(?:\s?\([^()]{0,60}\)|\[[^\[\]]{0,60}\])?"
 )
-TIME = (
-    r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{1,2}(?:[.,][0-9]{1,9})?)?(?:\s?[AaPp]\.?[Mm]\b\.?)?|[0-9]{1,2}\s?[AaPp]\.?[Mm]\b\.?"
-)
+_HALF = r"\s?[AaPp]\.?[Mm]\b\.?"
+TIME = rf"[0-9]{{1,2}}:[0-9]{{1,2}}(?::[0-9]{{1,2}}(?:[.,][0-9]{{1,9}})?)?(?:{_HALF})?|[0-9]{{1,2}}{_HALF}"
 _AT = r"(?:\s?[,|@T-]\s?|\s(?:at|@)\s|\s)"
 _DAY = r"(?P<d>[0-9]{1,2})(?:st|nd|rd|th)?"
 _MONTH = r"(?P<b>[A-Za-z]{3,9})\.?"
@@ -58,7 +58,11 @@ _FORMS = [
     re.compile(rf"(?P<y>[0-9]{{4}})(?P<m>[0-9]{{2}})(?P<d>[0-9]{{2}})(?P<t>[0-9]{{4}}(?:[0-9]{{2}})?)\s?(?P<z>{ZONE})"),
 ]
 _WEEKDAY = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}[.,]{0,2}\s?(?=[A-Za-z0-9])", re.IGNORECASE)
-_CLOCK = re.compile(r"([0-9]{1,2})(?::?([0-9]{2}))?(?::?([0-9]{1,2})(?:[.,]([0-9]{1,9}))?)?\s?(?:([AaPp])\.?[Mm]\.?)?")
+_CLOCK = re.compile(
+    r"([0-9]{1,2})(?::?([0-9]{1,2}))?(?::?([0-9]{1,2})(?:[.,]([0-9]{1,9}))?)?\s?(?:([AaPp])\.?[Mm]\.?)?"
+)
+_ZERO = re.compile(r"[+-]00:?00\s(?=(?:UTC|GMT)$)", re.IGNORECASE)
+"""An offset that repeats the zone after it. Before GMT, +0200 is none: it may be meant as GMT+0200 or as a mistake."""
 _OFFSET = re.compile(r"(?i:UTC|GMT)?\s?([+-])([0-9]{1,2})(?::?([0-9]{2}))?")
 
 
@@ -86,6 +90,7 @@ def zone_of(text: str) -> tzinfo:
     if text.endswith("]"):
         text, _, inside = text.rstrip("]").partition("[")
         text = text or inside
+    text = _ZERO.sub("", text)
     if (hours := _HOURS.get(text.strip("() ").upper())) is not None:
         return UTC if hours == 0 else timezone(timedelta(hours=hours))
     if match := _OFFSET.fullmatch(text):
@@ -102,7 +107,8 @@ def clock(text: str) -> tuple[int, int, int, int]:
     if match is None:
         raise ValueError(f"{text} is not a time")
     hour, half = int(match[1]), match[5]
-    if half is not None:
+    written_in_24 = half is not None and (hour in range(13, 24) if half in "pP" else hour == 0)
+    if half is not None and not written_in_24:
         if not 1 <= hour <= 12:
             raise ValueError(f"{text} is not a time on a 12-hour clock")
         hour = hour % 12 + (12 if half in "pP" else 0)

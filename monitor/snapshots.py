@@ -20,7 +20,7 @@ import numpy.typing as npt
 LARGEST = 256 << 20
 """Compressed bytes of the largest snapshot that is written. SQLite takes at most 1 GB in a cell."""
 LARGEST_RAW = 2 << 30
-"""Bytes of the largest snapshot before it is compressed, and of the largest one that is read."""
+"""Bytes of the header and the arrays of the largest snapshot that is written, and of the largest one that is read."""
 _CHUNK = 4 << 20
 _DAMAGED = (zlib.error, KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ZEROS = {"zeros": "left out"}
@@ -45,10 +45,10 @@ def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, obje
         array = arrays[name]
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end]}
-    if end > LARGEST_RAW:
-        return b""
     said = json.dumps(header, separators=(",", ":")).encode()
     said += b" " * (-len(said) % 8)
+    if 8 + len(said) + end > LARGEST_RAW:
+        return b""
     squeeze, written, size = zlib.compressobj(1), list[bytes](), 0
     values = (_bytes(arrays[name]) for name in sorted(arrays))
     pieces = (_piece(part[start : start + _CHUNK]) for part in values for start in range(0, len(part), _CHUNK))
@@ -80,7 +80,8 @@ def read(snapshot: bytes, *versions: int) -> tuple[dict[str, npt.NDArray[Any]], 
             theirs, ours = meta["version"], versions[0]
             raise OtherVersion(f"the monitor's snapshot is of version {theirs}, this program reads {ours}")
         expand = zlib.decompressobj()
-        raw = expand.decompress(snapshot, LARGEST_RAW)
+        # Between the arrays' bytes are a bit for each eight, and up to 9 bytes a piece. The header has more an array.
+        raw = expand.decompress(snapshot, LARGEST_RAW + LARGEST_RAW // 32 + at)
         if not expand.eof or whole > LARGEST_RAW:
             raise ValueError("it is cut off, or too large")
         return load(_with_zeros(raw, at, whole) if about.items() >= _ZEROS.items() else raw), meta

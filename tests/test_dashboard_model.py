@@ -78,6 +78,8 @@ def test_the_server_runs_in_another_folder_and_gets_what_the_settings_name(
             "postgresql://u@host/news?sslmode=verify-full&sslrootcert={here}/certs/ca.pem",
         ),
         ("postgresql://u@host/news?sslrootcert=system", "postgresql://u@host/news?sslrootcert=system"),
+        ("postgresql://u@host/news?sslkey=pkcs11:desk", "postgresql://u@host/news?sslkey=pkcs11:desk"),
+        ("postgresql://u@host/news?sslcert=a&sslcert=b", "postgresql://u@host/news?sslcert=a&sslcert=b"),
     ],
 )
 def test_the_url_of_a_store_names_files_from_anywhere(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -104,11 +104,21 @@ NOON = "2024-05-06T13:30:00+00:00"
         "2024-05-06 13:30 utc",
         "May 6, 2024 1:30\u202fPM UTC",
         "2024-05-06 09:30 \u22120400",
+        "6 May 2024 13:30 PM GMT",
+        "6 May 2024 13:30:00 +0000 GMT",
+        "2024-05-06 13:30:00 +00:00 utc",
     ],
 )
 def test_a_date_in_words_that_names_its_zone_is_read(written: str) -> None:
     assert read_date(written, PARIS) == (microseconds(NOON), False)
     assert date_form(written) == ("with zone", False)
+
+
+@given(st.times(), st.sampled_from(["{h}:{m}:{s} GMT", "{h:02}:{m}:{s} +0000 UTC", "{h:02}:{m:02}:{s:02} {half} GMT"]))
+def test_a_time_may_have_single_digits_and_a_needless_half_of_the_day(time: time, form: str) -> None:
+    hour, half = time.hour, "PM" if time.hour >= 12 else "AM"
+    text = f"Mon, 06 May 2024 {form.format(h=hour, m=time.minute, s=time.second, half=half)}"
+    assert read_date(text, None) == (microseconds(f"2024-05-06T{time.replace(microsecond=0)}+00:00"), False)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,11 @@ def test_a_day_in_words_is_a_bare_day(written: str) -> None:
         "6 Maj 2024",
         "31 April 2024",
         "6 May 2024 25:00 GMT",
-        "6 May 2024 13:30 PM GMT",
+        "6 May 2024 13:30 AM GMT",
+        "6 May 2024 0:30 PM GMT",
+        "6 May 2024 24:30 PM GMT",
+        "6 May 2024 13:30 +0200 GMT",
+        "6 May 2024 13:60:0 GMT",
         "13:30",
         "Monday",
         "next May 6 2024",

@@ -389,6 +389,15 @@ def test_a_snapshot_gives_the_arrays_back(parts: list[tuple[str, list[int]]], pi
         assert found[name].tolist() == array.tolist()
 
 
+def test_the_largest_snapshot_that_is_written_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"a": np.ones(8_000, np.int64)}
+    size = snapshots.unpacked_size(snapshots.write(arrays, {"version": 7}))
+    monkeypatch.setattr(snapshots, "LARGEST_RAW", size)
+    assert snapshots.read(snapshots.write(arrays, {"version": 7}), 7)[0]["a"].sum() == 8_000
+    monkeypatch.setattr(snapshots, "LARGEST_RAW", size - 1)
+    assert snapshots.write(arrays, {"version": 7}) == b""
+
+
 def test_a_snapshot_of_more_zeros_than_its_header_says_is_refused() -> None:
     whole = zlib.decompress(snapshots.write({"a": np.zeros(80, np.int64)}, {"version": 7}))
     more = whole[:-18] + (1 << 40).to_bytes(8, "little") + whole[-10:]

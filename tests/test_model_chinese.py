@@ -4,6 +4,7 @@ read their script."""
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import SMALL, small_base
 
+from foreshock.cli import main, options
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.scripts import READ, is_chinese, language_of
 from foreshock.ingest.story import Story
@@ -32,6 +34,7 @@ from foreshock.monitor.store import open_store
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.processes.replay import replay
+from foreshock.processes.switch import _wanted
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import in_force, shaping
 
@@ -248,6 +251,37 @@ def test_further_weights_stand_beside_weights_of_other_languages_alone() -> None
         check_also("chinese", ("chinese",))
     with pytest.raises(ModelError, match="weights of Foreshock only"):
         check_also("hf:somewhere", ("chinese",))
+
+
+def test_weights_that_a_command_names_stand_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text('[model]\nalso = ["chinese"]\n')
+    assert options.load(file).settings.model.also == ("chinese",)
+    loaded = options.load(file, weights="chinese")
+    assert loaded.settings.model.also == ()
+    assert loaded.origins["model.also"] == "--weights"
+
+    given: list[dict[str, Any]] = []
+
+    def noted(*arguments: Any) -> None:
+        given.extend(found for found in arguments if isinstance(found, dict))
+        raise ModelError("noted")
+
+    monkeypatch.setattr("foreshock.model.comparing.compare", noted)
+    monkeypatch.setattr("foreshock.model.training.adapting.Adapting", noted)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("text,label\n" + "".join(f"Text {n},{LABELS[n % 3]}\n" for n in range(30)))
+    config = ["--config", str(file)]
+    assert main(["model", "compare", "default", "chinese", "--on", str(labels), *config]) == 2
+    assert main(["model", "adapt", str(labels), "--out", str(tmp_path / "own.json"), *config]) == 2
+    assert [found.get("also", ()) for found in given] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("weights", "beside"), [("chinese", ()), ("hf:somewhere", ()), ("default", ("chinese",)), ("own", ("chinese",))]
+)
+def test_a_switch_leaves_out_further_weights_that_cannot_stand_beside(weights: str, beside: tuple[str, ...]) -> None:
+    assert _wanted(ModelSettings(also=("chinese",)), weights).also == beside
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Engine, insert, select, update
@@ -33,6 +34,13 @@ START = 1_770_076_800
 DAY = 86_400
 WORDS = [f"{c}{v}{d}" for c in "bdgklmnprst" for v in "aeiou" for d in "lnrs"]
 KINDS = ("negativity_spike", "volume", "silence", "drift", "critical")
+
+
+def test_an_alert_of_a_kind_that_is_not_known_here_is_read_as_it_was_sent() -> None:
+    said = {"kind": "of_a_newer_version", "events": 2, "evidence": [], "belated": True}
+    connection = Mock()
+    connection.execute.return_value.scalar.return_value = json.dumps(said)
+    assert packing.published(connection, "a") == {"kind": "of_a_newer_version", "events": 2, "evidence": []}
 
 
 def feed(path: Path) -> Path:

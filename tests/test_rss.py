@@ -134,6 +134,11 @@ def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_a
         ("20 hours ago, 2026-02-02T10:00Z", ""),
         ("Mon, 02 Feb 2026 10:00:00 +02:00", "Mon, 02 Feb 2026 10:00:00 +02:00"),
         ("Mon, 02 Feb 2026 10:00:00 CEST", ""),  # unreadable: as if there were no date
+        *((date, date) for date in ("Mon, 02 Feb 2026 10:0:0 GMT", "2026-02-02T10:0:00Z", "Mon, 2 Feb 2026 1:2:3 GMT")),
+        *(
+            (date, date)
+            for date in ("2 Feb 2026 22:00:00 PM GMT", "2 Feb 2026 0:00 AM GMT", "2 Feb 2026 9:00 +0000 GMT")
+        ),
         ("soon", ""),
         ("0000-00-00T00:00:00Z", ""),
         ("0000-01-01T00:00:00Z", ""),

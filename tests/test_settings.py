@@ -62,6 +62,10 @@ def test_a_flag_overrides_the_environment_which_overrides_the_file(write):
     assert loaded.origins["time.lateness"] == "desk.toml"
 
 
+def test_the_zone_of_a_preset_comes_from_its_option(write):
+    assert load(flags={"time.assume_zone": "UTC"}, environ={}).origins == {"time.assume_zone": "--as"}
+
+
 def test_foreshock_toml_of_the_folder_is_read_without_being_named(write):
     write('[time]\nbucket = "1h"\n', "foreshock.toml")
     assert load(environ={}).settings.time.bucket == 3_600_000_000

@@ -98,7 +98,8 @@ def published(connection: Connection, identity: str) -> dict[str, Any]:
     if text is None:
         raise PackRefused(f"The store does not have the alert {identity} as it fired: an older version decided it.")
     said: dict[str, Any] = json.loads(text)
-    if KINDS[said["kind"]].has_stories and said["events"] and not said["evidence"]:
+    kind = KINDS.get(said["kind"])  # None: a newer version sent it
+    if kind is not None and kind.has_stories and said["events"] and not said["evidence"]:
         raise PackRefused(
             f"The evidence of the alert {identity} is older than [store] keep_evidence and was deleted. "
             "A pack would not hold what was sent."

@@ -297,7 +297,8 @@ def compare(
     from foreshock.model import comparing
 
     settings = options.load(config, device=device).settings.model
-    found = comparing.compare(models, file, {k: v for k, v in settings.loading().items() if k != "weights"})
+    loading = {key: value for key, value in settings.loading().items() if key not in {"weights", "also"}}
+    found = comparing.compare(models, file, loading)
     if json:
         output.print_json([asdict(row) for row in found])
         return

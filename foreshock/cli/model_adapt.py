@@ -74,7 +74,7 @@ def adapt(
     )
     from foreshock.model.training.adapting import Adapting  # torch: two seconds, which a bad file should not cost
 
-    loading = settings.model.loading()
+    loading = settings.model.loading() | {"also": ()}  # one head is adapted, of these weights
     base = absolute(loading.pop("weights"))
     with output.progress("adapt") as advance:
 

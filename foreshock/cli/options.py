@@ -100,11 +100,14 @@ def load(
     as_: str | None = None,
     no_score_cache: bool = False,
 ) -> Loaded:
-    """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
+    """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none.
+
+    `weights` stand alone, without `[model] also`.
+    """
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store_url(store), "model.weights": weights, "model.device": device}
-    flags |= {"model.score_cache": "off" if no_score_cache else None}
+    flags |= {"model.also": None if weights is None else (), "model.score_cache": "off" if no_score_cache else None}
     flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format, "ingest.encoding": encoding}
     loaded = load_settings(config, flags=flags)
     if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):

@@ -106,10 +106,16 @@ def record(settings: Settings, engine: Engine, weights: str, at: int) -> None:
 
 
 def _wanted(model: ModelSettings, weights: str) -> ModelSettings:
-    """Return [model] with other weights. What the outputs of a model of another house mean is said for that alone."""
+    """Return [model] with other weights. What the outputs of a model of another house mean is said for that alone.
+
+    Further weights stay beside them, but for a model of another house, and for themselves.
+    """
+    update: dict[str, Any] = {"weights": absolute(weights)}
+    if weights.startswith(PREFIX) or weights in model.also:
+        update["also"] = ()
     if not weights.startswith(PREFIX):
-        return model.model_copy(update={"weights": absolute(weights), "labels": None, "languages": ("en",)})
-    return model.model_copy(update={"weights": absolute(weights)})
+        update |= {"labels": None, "languages": ("en",)}
+    return model.model_copy(update=update)
 
 
 def _stored(settings: Settings, wanted: ModelSettings) -> dict[str, Any]:

@@ -58,6 +58,8 @@ _SECRET = (
 """Sections whose values may hold secrets. Errors never repeat them."""
 
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
+_OPTIONS = {"time.assume_zone": "as", "model.also": "weights"}
+"""The options that set what is not called as they are: the zone of a preset, and no weights beside those named."""
 
 
 class SettingsError(Exception):
@@ -99,7 +101,7 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             section, _, name = key.partition(".")
-            option = section if section == "store" else name or section
+            option = _OPTIONS.get(key) or (section if section == "store" else name or section)
             _put(values, origins, key, value, f"--{option.replace('_', '-')}")
     remember_given(values, _SECRET)
     _refuse_nul(values, origins)
