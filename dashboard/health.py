@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -192,10 +191,11 @@ def _model(look: Look) -> None:
     for change in switches.changes(look.connection)[-1:]:
         since = formats.zoned(change.at, year=True)
         frame.note(text.outside(f"{change.after} scores since {since}, before it {change.before}.", 300), "fs-meta")
-    card: dict[str, Any] | None = None
-    problem = ""
+    model, cards, problem = served().model, [], ""
     try:
-        card = frame.reader().for_seconds("weights", 3600, lambda: describe_weights(served().model.weights))
+        cards = frame.reader().for_seconds(
+            "weights", 3600, lambda: [describe_weights(weights) for weights in (model.weights, *model.also)]
+        )
     except ModelError as error:
         problem = str(error)
-    frame.show("model.html", standing=look.standing, card=card, error=problem)
+    frame.show("model.html", standing=look.standing, cards=cards, error=problem)

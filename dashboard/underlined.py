@@ -67,12 +67,15 @@ def is_marked(word: Word, strongest: float) -> bool:
 def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Markup:
     """Return a text from `start` on as HTML with marks. `whole` begins like the explained text, or is its beginning."""
     strongest = max((abs(word.contribution) for word in explained.words), default=0.0)
-    parts, place, room = [], start, limit
+    parts: list[str] = []
+    place, room = start, limit
     for word in explained.words:
         if not start <= word.start < len(whole) or room <= 0:
             continue
         said = text.clean(word.word, min(room, 100))
         room -= len(said) + 1
+        if parts and word.start > place:  # Chinese has no spaces between its words
+            parts.append(" ")
         place = word.end
         if is_marked(word, strongest):
             tone, says = ("fs-bad", "worse") if word.contribution < 0 else ("fs-good", "better")
@@ -81,8 +84,9 @@ def _marked(explained: Explanation, whole: str, start: int, limit: int) -> Marku
         else:
             parts.append(str(escape(said)))
     rest = text.clean(whole[place:], max(room, 0)) if room > 0 else "…"
-    joined = " ".join(filter(None, [*parts, str(escape(rest))]))
-    return Markup(f'<bdi dir="auto">{joined}</bdi>')  # noqa: S704  # escaped above
+    if parts and rest and (room <= 0 or whole[place].isspace()):
+        parts.append(" ")
+    return Markup(f'<bdi dir="auto">{"".join(parts)}{escape(rest)}</bdi>')  # noqa: S704  # escaped above
 
 
 def _apart(story: StoryText, explained: Explanation) -> float:

@@ -23,6 +23,7 @@ from feed_server import Server
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from processes import Processes
+from quick import QuickScorer
 from rows import Rows
 from servers import Broker, OwnBroker, OwnPostgres
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
@@ -49,25 +50,6 @@ settings.register_profile("foreshock", deadline=None, suppress_health_check=[Hea
 settings.load_profile("foreshock")
 
 SHARED = Path(__file__).parents[2] / "shared"
-
-
-class QuickScorer:
-    """The interface of `Scorer`, without a model: scores are a function of the hash of the text, and of the company."""
-
-    identity = "quick-1"
-    languages = frozenset({"en"})
-
-    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
-        rows = []
-        for title, body in pairs:
-            a, b = hashlib.sha256(f"{title}\n{body}".encode()).digest()[:2]
-            negative = a * 10_000 // 510
-            positive = b * 10_000 // 510
-            rows.append((negative, 10_000 - negative - positive, positive))
-        return np.array(rows, np.int32).reshape(-1, 3)
-
-    def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> Any:
-        return self.score_stories([(f"{name} in {title}", body) for title, body, name in asked])
 
 
 @pytest.fixture(scope="session", autouse=True)

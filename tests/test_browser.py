@@ -29,6 +29,7 @@ from foreshock.dashboard.errors import PortTaken
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.ingest.markup import plain_text
 from foreshock.monitor.delivery.notice import link_to
+from foreshock.processes.batches import BatchSize
 
 pytestmark = pytest.mark.browser
 
@@ -57,19 +58,42 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Desk:
-    """A browser page on a dashboard, with all that its console said and all that it asked for."""
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Any:
+    """One page for several desks: in a new one, the browser loads and compiles all scripts anew, for one or two
+    seconds."""
+    return browser.new_context().new_page()
 
-    def __init__(self, browser: Any, base: str, **context: Any) -> None:
+
+class Desk:
+    """A browser page on a dashboard, with all that its console said and all that it asked for.
+
+    It is new and has a context of its own, or it is `tab`, as if it were new.
+    """
+
+    def __init__(self, browser: Any, base: str, *, tab: Any = None, **context: Any) -> None:
         self.base = base
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        self.page = self.context.new_page()
+        viewport = context.pop("viewport", {"width": 1280, "height": 900})
+        self._is_own = tab is None
+        self.page = tab or browser.new_context(**context).new_page()
+        self.context = self.page.context
+        if not self._is_own:
+            assert not context
+            self.context.clear_cookies()
+            self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size(viewport)
         self.page.set_default_timeout(30_000)
         self.console: list[str] = []
         self.hosts: set[str] = set()
-        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
-        self.page.on("request", self._asked)
+        self._listeners = {"console": self._said, "pageerror": self._failed, "request": self._asked}
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
+
+    def _said(self, message: Any) -> None:
+        self.console.append(f"{message.type}: {message.text}")
+
+    def _failed(self, error: Any) -> None:
+        self.console.append(f"error: {error}")
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith("blob:"):  # the page's own script, from its own memory
@@ -81,7 +105,13 @@ class Desk:
         return self.page
 
     def close(self) -> None:
-        self.context.close()
+        if self._is_own:
+            self.context.close()
+            return
+        self.page.evaluate("localStorage.clear(), sessionStorage.clear()")
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+        self.page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +127,8 @@ def base(browser: Any, store: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(browser: Any, base: str) -> Iterator[Desk]:
-    made = Desk(browser, base)
+def desk(browser: Any, base: str, tab: Any) -> Iterator[Desk]:
+    made = Desk(browser, base, tab=tab)
     yield made
     made.close()
 
@@ -140,14 +170,16 @@ def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: D
     assert desk.hosts == {"127.0.0.1"}, "nothing is fetched from elsewhere"
 
 
-def test_the_way_of_a_desk_from_a_message_to_the_incident_and_back_to_now(browser: Any, base: str, store: Path) -> None:
+def test_the_way_of_a_desk_from_a_message_to_the_incident_and_back_to_now(
+    browser: Any, base: str, tab: Any, store: Path
+) -> None:
     with sqlite3.connect(store) as connection:
         (incident,) = connection.execute(
             "SELECT id FROM incidents WHERE title LIKE '%Weftware%' AND state = 'open'"
         ).fetchone()
     link = link_to(incident, base, "incident")
     assert link is not None
-    desk = Desk(browser, base, viewport={"width": 1440, "height": 900})
+    desk = Desk(browser, base, tab=tab, viewport={"width": 1440, "height": 900})
     page = desk.page
     page.goto(link)
     # Its stories, and what happened so far.
@@ -254,28 +286,31 @@ def test_the_pointer_reads_the_chart_and_draws_a_range_that_the_address_keeps(de
     assert desk.console == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, width: int) -> None:
-    desk, schemes = Desk(browser, base, viewport={"width": width, "height": 900}), ["light", "dark"]
+def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, tab: Any) -> None:
+    desk, schemes, widths = Desk(browser, base, tab=tab), ["light", "dark"], [1280, 390]
     for path in PAGES:
         page = desk.open(path)
-        page.wait_for_timeout(800)
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(
-                "s => getComputedStyle(document.querySelector('.stApp')).colorScheme === s", arg=scheme
-            )
-            wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
-            assert wide <= width, f"{path}, {scheme}"
-            color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
-            assert color not in ("", "rgb(0, 0, 0)"), f"{path}, {scheme}"
-        schemes.reverse()  # the next page is loaded in the theme that this one ends in
-    if width < 700:  # the pages are one row of links: no menu stays open
-        menu = page.locator(".st-key-fs-menu a")
-        assert menu.all_inner_texts() == ["Now", "Topic", "Alerts", "Stories", "Health"]
-        menu.nth(2).click()
-        page.wait_for_url("**/Alerts")
-        assert page.get_by_test_id("stSidebar").filter(visible=True).count() == 0
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(800)
+            for scheme in schemes:
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_function(
+                    "s => getComputedStyle(document.querySelector('.stApp')).colorScheme === s", arg=scheme
+                )
+                wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+                assert wide <= width, f"{path}, {scheme}"
+                color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
+                assert color not in ("", "rgb(0, 0, 0)"), f"{path}, {scheme}"
+            schemes.reverse()
+        widths.reverse()  # the next page is loaded in the width and the theme that this one ends in
+    # On a phone, the pages are one row of links: no menu stays open.
+    page.set_viewport_size({"width": 390, "height": 900})
+    menu = page.locator(".st-key-fs-menu a")
+    assert menu.all_inner_texts() == ["Now", "Topic", "Alerts", "Stories", "Health"]
+    menu.nth(2).click()
+    page.wait_for_url("**/Alerts")
+    assert page.get_by_test_id("stSidebar").filter(visible=True).count() == 0
     assert desk.console == []
     desk.close()
 
@@ -412,6 +447,9 @@ def has_buckets(store: Path) -> bool:
     return False
 
 
+STORIES = BatchSize().records + 500
+
+
 def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path) -> None:
     """A replay is killed in its middle: the page shows what was decided, and the next run goes on."""
     from foreshock.demo import generator
@@ -419,7 +457,7 @@ def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path
     feed, store = tmp_path / "feed.jsonl", tmp_path / "news.db"
     scores = {"negative": 0.2, "neutral": 0.6, "positive": 0.2}
     with feed.open("w") as file:
-        stories = islice(generator.generate(7), 6_000)  # more than one batch
+        stories = islice(generator.generate(7), STORIES)  # more than one batch
         file.writelines(json.dumps({**story, "scores": scores}) + "\n" for story in stories)
     command = [sys.executable, "-m", "foreshock", "replay", str(feed), "--store", f"sqlite:///{store}"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -436,7 +474,7 @@ def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path
         run.kill()
         run.wait()
         with closing(sqlite3.connect(store)) as connection:
-            assert connection.execute("SELECT count(*) FROM stories").fetchone()[0] < 6_000
+            assert connection.execute("SELECT count(*) FROM stories").fetchone()[0] < STORIES
         time.sleep(6)  # one refresh after the kill
         assert page.locator(".fs-table tbody tr").count() > 0
         again = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=200, check=False)

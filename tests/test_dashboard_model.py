@@ -125,6 +125,20 @@ def test_the_whole_body_is_shown_also_where_the_encoder_reads_a_part_of_it(title
     assert shown.split() == words
 
 
+@pytest.mark.parametrize(
+    ("title", "body"), [("工厂爆炸,三人死亡", "公司股价 下跌 12 %。"), ("Plant  explodes", "Three die, says Acme.")]
+)
+def test_a_text_is_shown_with_the_spaces_that_it_has(title: str, body: str) -> None:
+    class Scorer:
+        def score(self, texts: Sequence[str], entities: object = None) -> NDArray[np.float32]:
+            return np.full((len(texts), 3), 1 / 3, np.float32)
+
+    story = StoryText(("0", 1), "1", title, body, "Wire", "", 0, 0, False, (3333, 3334, 3333), None, None)
+    explained = explain(Scorer(), own_model.read(story))
+    assert underlined.title_of(explained, story).striptags() == " ".join(title.split())
+    assert underlined.body_of(explained, story).striptags() == " ".join(body.split())
+
+
 class Held:
     """A scorer that scores only once it may, and remembers the texts that it was given first."""
 

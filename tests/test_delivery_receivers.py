@@ -437,14 +437,14 @@ class Sink:
         return Receipt(200, 0.0)
 
 
-def test_ten_thousand_alerts_at_once_arrive_in_order_without_loss(engine):
-    """Invariant: each of 10,000 alerts arrives once, in the order in which they were decided."""
-    queue(engine, 10_000, "It fell.")
+def test_three_thousand_alerts_at_once_arrive_in_order_without_loss(engine):
+    """Invariant: each of 3,000 alerts arrives once, in the order in which they were decided."""
+    queue(engine, 3_000, "It fell.")
     sink, started = Sink(), time.process_time()
     with Sender(engine, [sink], now=ticking()) as sender:
         sender.drain()
-    assert time.process_time() - started < 30, "seconds of computing"
-    assert sink.got == [f"00000000-0000-0000-0000-{n:012}" for n in range(1, 10_001)]
+    assert time.process_time() - started < 10, "seconds of computing"
+    assert sink.got == [f"00000000-0000-0000-0000-{n:012}" for n in range(1, 3_001)]
 
 
 def test_memory_is_flat_however_many_alerts_wait(engine):

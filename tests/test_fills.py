@@ -251,7 +251,7 @@ def columns_of(url: str, topic: str) -> dict[str, Any]:
 def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    first = write(tmp_path / "a.jsonl", feed(400, 3, every=7_000))
+    first = write(tmp_path / "a.jsonl", feed(300, 3, every=7_000))
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": False}
     replay(with_topics(later, BEFORE, **how), [first], scorer=quick_scorer)
@@ -265,8 +265,8 @@ def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
 def test_a_restart_finds_the_state_of_the_fill_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    records = feed(400, 4, every=7_000)
-    first, second = write(tmp_path / "a.jsonl", records[:370]), write(tmp_path / "b.jsonl", records[370:])
+    records = feed(300, 4, every=7_000)
+    first, second = write(tmp_path / "a.jsonl", records[:275]), write(tmp_path / "b.jsonl", records[275:])
     url = new_store("later")
     replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
     replay(with_topics(url, ADDED), [first], scorer=quick_scorer)
@@ -309,8 +309,8 @@ def crisis(topic: str, days: int, bad: range) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("over", [True, False])
 def test_a_fill_raises_nothing_about_the_past(over: bool, new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
     """A crisis that ended before the fill, or burns on through it: an alert of it would be of what is long known."""
-    records = crisis("Bolun", 40, range(30, 33) if over else range(30, 37))
-    cut = next(i for i, one in enumerate(records) if one["published_at"] >= START + 35 * 86_400)
+    records = crisis("Bolun", 33, range(23, 26) if over else range(23, 30))
+    cut = next(i for i, one in enumerate(records) if one["published_at"] >= START + 28 * 86_400)
     first, second = write(tmp_path / "a.jsonl", records[:cut]), write(tmp_path / "b.jsonl", records[cut:])
     rules = [{"name": name, "names": [name]} for name in ("Arvex", "Bolun", "Cimat", "Dolor")]
     later, always = new_store("later"), new_store("always")

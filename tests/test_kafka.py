@@ -198,11 +198,6 @@ def test_killed_and_started_again_until_end_leaves_the_rows_of_one_run(
     undisturbed = f"sqlite:///{tmp_path / 'undisturbed.db'}"
     run(settings_for(undisturbed, broker, topic, kafka__accept_scores=True), until_end=True)
     assert_same(promised_rows(url), promised_rows(undisturbed))
-    replayed = f"sqlite:///{tmp_path / 'replayed.db'}"
-    replay.replay(settings_for(replayed, broker, topic), [in_time_order(tmp_path / "news.jsonl", log)])
-    found, expected = promised_rows(url), promised_rows(replayed)
-    for table in ("buckets", "alerts"):
-        assert_same({table: found[table]}, {table: expected[table]})
 
 
 def test_until_end_run_again_reads_only_what_came_since(
@@ -492,7 +487,7 @@ def test_a_topic_whose_oldest_records_are_gone_before_anybody_read_it_has_no_gap
 def test_sigterm_ends_a_worker_within_10_s_with_status_0_and_it_leaves_the_group(
     url: str, broker: Broker, topic: str, processes: Processes
 ) -> None:
-    produce(broker, topic, news(20_000, partitions=2, scored=1.0, oddities=0))
+    produce(broker, topic, news(10_000, partitions=2, scored=1.0, oddities=0))
     kafka = {"bootstrap_servers": broker.bootstrap, "topic": topic, "group": topic, "accept_scores": True}
     worker = processes.start("worker", config=processes.settings(store={"url": url}, kafka=kafka))
     wait_until(lambda: stored(url) > 0, "it has begun", 60)

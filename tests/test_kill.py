@@ -22,9 +22,9 @@ from foreshock.processes.batches import BatchSize
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 sys.path.insert(0, sys.argv[3])
-from conftest import QuickScorer
+from quick import QuickScorer
 settings = load(None, flags={"store.url": sys.argv[1]}, environ={}).settings
-small = BatchSize(64, 64)
+small = BatchSize(40, 40)
 replay(settings, [Path(sys.argv[2])], scorer=QuickScorer, batch_size=small, on_progress=lambda _: print(flush=True))
 """
 
@@ -36,7 +36,7 @@ def test_kill_9_at_random_moments_leaves_no_trace(shared: Path, tmp_path: Path, 
 
     with gzip.open(shared / "data" / "streams" / "reuters21578_1987.jsonl.gz", "rt", encoding="utf-8") as whole:
         part = tmp_path / "part.jsonl"
-        part.write_text("".join(itertools.islice(whole, 2000)), encoding="utf-8")
+        part.write_text("".join(itertools.islice(whole, 1250)), encoding="utf-8")
 
     def start(store: Path) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-c", SCRIPT, f"sqlite:///{store}", str(part), str(Path(__file__).parent)]

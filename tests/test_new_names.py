@@ -181,7 +181,7 @@ def test_a_name_that_fires_keeps_its_place_in_a_flood() -> None:
 # Invariants.
 
 
-@hypothesis_settings(max_examples=6, deadline=None)
+@hypothesis_settings(max_examples=4, deadline=None)
 @given(st.sets(st.integers(1, 24 * 13), max_size=6), st.integers(0, 3))
 def test_what_follows_does_not_depend_on_how_buckets_are_split_into_closings(cuts: set[int], seed: int) -> None:
     buckets = [*usual(12, seed), *crisis(288), *(bucket(297 + hour, other=(0, 1, "wire")) for hour in range(30))]

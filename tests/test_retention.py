@@ -62,7 +62,7 @@ def _stories(chance: random.Random) -> list[list[dict[str, Any]]]:
         day = (at - BEGIN).days
         loud = day % 45 == 40
         at += timedelta(minutes=chance.uniform(2, 9) if loud else chance.uniform(15, 70))
-        if at.hour >= 10:
+        if at.hour >= 7:
             at = BEGIN + timedelta(days=day + 5)
         topics = chance.sample(["A", "B", "C"], chance.randrange(1, 3))
         title = " ".join(chance.choices(words, k=9)) + (f" {BAD}" if loud else "")

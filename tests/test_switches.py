@@ -86,8 +86,8 @@ def models_of(url: str) -> list[tuple[int, str | None]]:
 
 
 def test_stories_carry_the_model_that_was_in_force_when_they_count(new_store: Made, tmp_path: Path) -> None:
-    records = feed(500, 1, every=5_000)
-    first, second = write(tmp_path / "a.jsonl", records[:420]), write(tmp_path / "b.jsonl", records[420:])
+    records = feed(400, 1, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:330]), write(tmp_path / "b.jsonl", records[330:])
     url = new_store("one")
     replay(settings(url), [first])
     found = switch(settings(url), "gloomy")
@@ -105,8 +105,8 @@ def test_stories_carry_the_model_that_was_in_force_when_they_count(new_store: Ma
 
 
 def test_a_replay_with_the_recorded_bucket_gives_the_same_rows(new_store: Made, tmp_path: Path) -> None:
-    records = feed(500, 2, every=5_000)
-    first, second = write(tmp_path / "a.jsonl", records[:420]), write(tmp_path / "b.jsonl", records[420:])
+    records = feed(400, 2, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:330]), write(tmp_path / "b.jsonl", records[330:])
     one, two = new_store("one"), new_store("two")
     replay(settings(one), [first])
     at = switch(settings(one), "gloomy").in_force_from
@@ -165,7 +165,7 @@ def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_sa
     new_store: Made, tmp_path: Path
 ) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(400, 3, every=7_000))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 3, every=7_000))])
     switch(settings(url), "gloomy")
     engine = connect(url, create=False)
 
@@ -210,7 +210,7 @@ def test_settings_that_are_adopted_at_the_bucket_of_a_switch_after_it_are_not_fo
 
 def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
     """As a store does that the new model scored all along."""
-    path = write(tmp_path / "a.jsonl", feed(900, 3, every=3_000))
+    path = write(tmp_path / "a.jsonl", feed(700, 3, every=3_000))
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
