@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from conftest import WordScorer
 from feeds import news
 from processes import Process, Processes
 from rows import all_rows, assert_same
@@ -34,14 +35,15 @@ from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.observability import metrics
 from foreshock.processes import monitor as processes_monitor
-from foreshock.processes import redrive, reload, wiring
+from foreshock.processes import redrive, reload, store_failures, wiring
 from foreshock.processes import run as processes_run
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
 from foreshock.settings import versions
 from foreshock.settings.load import Loaded, load
-from foreshock.settings.models import Settings
+from foreshock.settings.models import FeedSettings, Settings
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.finite import FiniteSource
 
@@ -440,8 +442,12 @@ def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path:
     )
     with capture_logs() as lines:
         decides._change(changed)
+        decides._change(changed)
+        again = len(lines)
+        decides._change(before)
     said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
-    assert said == ["time.max_ahead", "time.silent_after"]
+    assert said == ["time.max_ahead", "time.silent_after"] * 2
+    assert not any("restart" in line["event"] for line in lines[again:]), "the settings are again as at the start"
     engine.dispose()
 
 
@@ -467,24 +473,58 @@ def test_what_was_committed_is_reported_whatever_fails_next(tmp_path: Path, erro
 
 
 def test_a_run_begins_to_send_once_the_store_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loop does not turn meanwhile: it is alive nevertheless, does not try without a pause, and ends if it must."""
     stop, failures = Stop(), [Overtaken("another"), StoreUnavailable("away"), StoreUnavailable("away")]
-    monkeypatch.setattr(stop, "wait", lambda _: None)
+    waits, turns, sender, held = list[float](), list[int](), cast(Any, object()), SimpleNamespace(lost=False)
+    monkeypatch.setattr(stop, "wait", waits.append)
+    monkeypatch.setattr(metrics.health, "turned", lambda: turns.append(1))
+
+    def begin() -> Any:
+        if failures:
+            raise failures.pop()
+        return sender
+
+    def begun() -> Any:
+        return processes_run._begun(begin, cast(Any, held), stop)
+
+    assert begun() is sender
+    assert (len(waits), len(turns)) == (3, 4)
+    assert min(waits) > 0
+    held.lost = True
+    with pytest.raises(LeaseHeld):
+        begun()
+    held.lost = False
+    stop.set()
+    for error in (Overtaken("another"), StoreUnavailable("away")):
+        failures.append(error)
+        with pytest.raises(type(error)):
+            begun()
+
+
+def test_a_run_does_not_start_for_ever_without_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = [AssertionError("tried again"), StoreUnavailable("away")]
 
     class Sender:
         def __enter__(self) -> Sender:
-            if failures:
-                raise failures.pop()
-            return self
+            raise errors.pop()
 
         def __exit__(self, *_: object) -> None: ...
 
-    with contextlib.ExitStack() as senders:
-        made: Any = Sender()
-        assert processes_run._begun(senders, made, stop) is made
-        failures.append(StoreUnavailable("away"))
-        stop.set()
-        with pytest.raises(StoreUnavailable):
-            processes_run._begun(senders, made, stop)
+    monkeypatch.setattr(store_failures, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(wiring, "sending", lambda *_, **__: Sender())
+    (tmp_path / "news.jsonl").write_text("")
+    feeds = (FeedSettings(file=tmp_path / "news.jsonl"),)
+    settings = settings_for(f"sqlite:///{tmp_path}/store.db").model_copy(update={"feeds": feeds})
+    with pytest.raises(StoreUnavailable, match="away"):
+        processes_run.run(settings, scorer=WordScorer)
+
+
+def test_a_worker_lives_with_settings_of_alerts_that_only_a_newer_monitor_knows() -> None:
+    known = shaping(Settings())
+    newer = {**known, "alerts": {**known["alerts"], "false_alarms": "2 per week", "of_a_newer_version": 1}}
+    found = versions.in_force(Settings(), newer)
+    assert found.alerts.false_alarms == "2 per week"
+    assert shaping(found)["alerts"] == {**known["alerts"], "false_alarms": "2 per week"}
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from foreshock.monitor.days import Days
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.settings import LEAST_KEPT, Keeps, StoreSettings
-from foreshock.monitor.store import checks, curves, fills, open_store, rolling, schema, series
+from foreshock.monitor.store import checks, curves, evidence_age, fills, open_store, rolling, schema, series
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.evidence_age import Eraser
 from foreshock.monitor.store.rolling import Roller, grain
@@ -412,6 +412,29 @@ def test_the_stories_of_an_incident_go_from_alerts_and_messages_once_it_is_over_
     assert not any(f'"{story}"' in "".join([*found, *said]) for story in goes)
     assert all(f"title {n}" in text for n, text in enumerate(said))
     assert eraser.step() == 0
+    engine.dispose()
+
+
+def test_the_stories_of_a_message_go_also_where_its_alerts_have_none_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions deleted the evidence of alerts only. Each alert is looked at once, however many there are."""
+    monkeypatch.setattr(evidence_age, "ALERTS_A_STEP", 2)
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    tables = schema.feed, schema.incidents, schema.alerts, schema.outbox, schema.deliveries
+    schema.metadata.create_all(engine, tables=tables)
+    with engine.begin() as connection:
+        connection.execute(insert(schema.feed).values(_row(schema.feed, decided_until=400 * DAY)))
+        for n, ended in enumerate((OLD, OLD, OLD, OLD + DAY, OLD - DAY, NEW)):
+            connection.execute(insert(schema.incidents).values(_row(schema.incidents, id=f"i{n}", ended_at=ended)))
+            row = _row(schema.alerts, id=f"a{n}", group_id=f"i{n}", resolved_at=OLD - n * DAY, evidence="[]")
+            connection.execute(insert(schema.alerts).values(row))
+            body = json.dumps({"evidence": [], "incident": {"stories": ["story"]}})
+            message = _row(schema.outbox, alert_id=f"a{n}", event="incident.firing", state="dispatched", alert=body)
+            connection.execute(insert(schema.outbox).values(message))
+    eraser = Eraser(engine, keep=LEAST_KEPT)
+    assert [(eraser.step(), eraser.is_through) for _ in range(4)] == [(2, False), (2, False), (1, True), (0, True)]
+    with reading(engine) as connection:
+        said = connection.execute(select(schema.outbox.c.alert_id, schema.outbox.c.alert)).all()
+    assert [row.alert_id for row in said if '"story"' in row.alert] == ["a5"]
     engine.dispose()
 
 

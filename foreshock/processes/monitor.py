@@ -92,6 +92,8 @@ class _Monitor:
         self._traces = traces
         self._file = SettingsFile(load, loaded)
         self._settings = loaded.settings
+        self._begun = loaded.settings
+        """What this process began with. What needs a restart stays so, whatever changed since."""
         self._url = loaded.settings.store.url
         self._stop = stop
         self._announce = announcing(on_alert)
@@ -258,7 +260,7 @@ class _Monitor:
             log().error(NOT_TAKEN, because=str(error))
             return
         self._file.settle()
-        before = self._settings
+        before = self._begun
         changed = {
             "store.url": self._url != settings.store.url,
             "metrics.listen": before.metrics.listen != settings.metrics.listen,

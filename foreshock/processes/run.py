@@ -141,14 +141,18 @@ def _run(
     try:
         with ExitStack() as senders:
 
-            def send(settings: Settings) -> Sender:
+            def send(settings: Settings, *, is_first: bool = False) -> Sender:
                 senders.close()
                 made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds, traces=traces)
-                sender = _begun(senders, made, stop)
+
+                def begin() -> Sender:
+                    return senders.enter_context(made)
+
+                sender = patiently(begin, stop) if is_first else _begun(begin, held, stop)
                 loop.on_closed = sender.wake
                 return sender
 
-            sender = send(settings)
+            sender = send(settings, is_first=True)
             loop.begin()
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
@@ -177,8 +181,7 @@ def _run(
 def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: SettingsFile | None) -> Settings | None:
     """Turn the loop until the run is over, or the settings' file has changed; return those settings."""
     while not stop.wanted and not (until_end and loop.read_what_stood):
-        if held.lost:
-            raise LeaseHeld("Another process took this store over while this process could not reach it.")
+        _refuse_lost(held)
         if not loop.turn():
             loop.wait(stop.wait)
         if file is not None and (changed := file.changed()) is not None:
@@ -186,6 +189,8 @@ def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: Sett
     return None
 
 
+BUSY_SECONDS = 0.25
+"""How long it waits after another process wrote at the same moment."""
 STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics", "traces")
 """Sections that a run goes on with as it began: they say what is read, and from where."""
 STAYS_IN = {
@@ -246,14 +251,31 @@ def _adopt(settings: Settings, engine: Engine) -> int:
             return wiring.adopt(connection, settings)
 
 
-def _begun(senders: ExitStack, made: Sender, stop: Stop) -> Sender:
-    """Begin to send. A change of the settings must not end the run because the store is away, or busy, just then."""
+def _refuse_lost(held: lease.Lease) -> None:
+    if held.lost:
+        raise LeaseHeld("Another process took this store over while this process could not reach it.")
+
+
+def _begun(begin: Callable[[], Sender], held: lease.Lease, stop: Stop) -> Sender:
+    """Begin to send anew. A change of the settings must not end the run because the store is away, or busy, just then.
+
+    The loop does not turn meanwhile, so this reports to the health of the process instead.
+
+    Raises:
+        LeaseHeld: another process has taken the store over.
+        StoreUnavailable, Overtaken: the run is to stop, and the store is still away, or busy.
+    """
     outage = outage_of_the_store()
     while True:
+        metrics.health.turned()
+        _refuse_lost(held)
         try:
-            sender = senders.enter_context(made)
+            sender = begin()
         except Overtaken:
             metrics.overtaken()
+            if stop.wanted:
+                raise
+            stop.wait(BUSY_SECONDS)
         except StoreUnavailable as error:
             if stop.wanted:
                 raise

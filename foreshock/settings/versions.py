@@ -111,8 +111,13 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "watchlist": WatchlistSettings(defaults=False),
             "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
             "limits": LimitSettings.model_validate(body.get("limits", {})),
-            "alerts": AlertSettings.model_validate(body.get("alerts", {})),
+            "alerts": _alerts(body.get("alerts", {})),
             "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
             "critical": tuple(CriticalRule.model_validate(rule) for rule in body.get("critical", ())),
         }
     )
+
+
+def _alerts(given: Mapping[str, Any]) -> AlertSettings:
+    """Return the alert settings without those of a newer version. They say what a monitor decides, and shape no row."""
+    return AlertSettings.model_validate({key: given[key] for key in AlertSettings.model_fields.keys() & given.keys()})

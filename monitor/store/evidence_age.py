@@ -6,6 +6,9 @@
 Evidence is text of others, and a desk may have to part with it before it parts with what it decided. The messages of an
 incident show stories of all its alerts, so the evidence of an incident goes together, once the incident is over.
 
+Older versions deleted the evidence of alerts alone, and alerts of volume have none. So an eraser looks at each old
+alert once, whether it has evidence or not.
+
 Invariant: what is decided and sent does not depend on it. Only alerts are touched that ended long before "decided
 until", whose incident ended as long ago, and of which no message waits to be sent.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, union, update
+from sqlalchemy import Connection, Engine, bindparam, func, select, tuple_, union, update
 
 from foreshock.monitor.settings import LEAST_KEPT
 from foreshock.monitor.store import lookup, schema
@@ -34,6 +37,8 @@ class Eraser:
         self._keep = max(keep, LEAST_KEPT)
         self.is_through = True
         """Whether the last step came to the end of what is old."""
+        self._after = (0, "")
+        """Up to where it has looked at old alerts: when the last one was over (microseconds), and its id."""
 
     def step(self) -> int:
         """Delete the evidence of the next alerts, and from the messages of their incidents. Return of how many alerts.
@@ -44,30 +49,38 @@ class Eraser:
         a = schema.alerts
         with reading(self._engine) as connection:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar()
-            old = [] if until is None else _old(connection, until - self._keep)
+            old = [] if until is None else _old(connection, until - self._keep, self._after)
             news = [(row, said) for row in _news(connection, old) if (said := _without(row.alert)) != row.alert]
         self.is_through = len(old) < ALERTS_A_STEP
-        if old:
+        keys = [{"key": row.id} for row in old if row.evidence != NONE]
+        if keys or news:
             o = schema.outbox
             here = (o.c.alert_id == bindparam("id"), o.c.event == bindparam("about"))
             with writing(self._engine) as connection:
-                keys = [{"key": row.id} for row in old]
-                connection.execute(update(a).where(a.c.id == bindparam("key")).values(evidence=NONE), keys)
+                if keys:
+                    connection.execute(update(a).where(a.c.id == bindparam("key")).values(evidence=NONE), keys)
                 if news:
                     rows = [{"id": row.alert_id, "about": row.event, "said": said} for row, said in news]
                     connection.execute(update(o).where(*here).values(alert=bindparam("said")), rows)
-        return len(old)
+        if old:
+            self._after = max(self._after, (old[-1].over, old[-1].id))
+        return len({row["key"] for row in keys} | {row.alert_id for row, _ in news})
 
 
-def _old(connection: Connection, before: int) -> list[Any]:
-    """Return the `id` and `group_id` of the next alerts with evidence that are over since `before`."""
+def _old(connection: Connection, before: int, after: tuple[int, str]) -> list[Any]:
+    """Return the next alerts that are over since `before`: `id`, `group_id`, `evidence`, and since when (`over`).
+
+    Those with evidence, and those that come after `after`.
+    """
     a, i = schema.alerts.c, schema.incidents.c
+    over = func.coalesce(i.ended_at, a.resolved_at)
     query = (
-        select(a.id, a.group_id)
+        select(a.id, a.group_id, a.evidence, over.label("over"))
         .join_from(schema.alerts, schema.incidents, i.id == a.group_id, isouter=True)
-        .where(a.resolved_at < before, a.evidence != NONE, i.id.is_(None) | (i.ended_at < before))
+        .where(a.resolved_at < before, i.id.is_(None) | (i.ended_at < before))
+        .where((a.evidence != NONE) | (tuple_(over, a.id) > after))
         .where(func.coalesce(a.group_id, a.id).not_in(_unsent()))
-        .order_by(a.resolved_at, a.id)
+        .order_by(over, a.id)
     )
     return list(connection.execute(query.limit(ALERTS_A_STEP)))
 
