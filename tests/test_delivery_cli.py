@@ -10,7 +10,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 import rows
-from pydantic import SecretStr
 from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
@@ -18,6 +17,7 @@ from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery.sender import Retries
+from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident, NoSuchReceiver
 from foreshock.monitor.store import decided, desk_actions, incident_history, open_store, schema
 from foreshock.monitor.store.database import reading, writing
@@ -239,9 +239,8 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
     with Receiver(got.append) as receiver:
         here = settings(tmp_path, receiver)
         monkeypatch.setattr("foreshock.monitor.delivery.sender.WAITED_FOR", Retries(attempts=1))
-        refused = here.model_copy(
-            update={"webhooks": (here.webhooks[0].model_copy(update={"secrets": (SecretStr(SECRET),)}),)}
-        )
+        wrong = WebhookSettings.model_validate(here.webhooks[0].model_dump() | {"secrets": SECRET})
+        refused = here.model_copy(update={"webhooks": (wrong,)})
         replay.replay(refused, [feed], deliver=True, scorer=quick_scorer)
         missed = open_store(here.store.url).overview()["delivery"]["deliveries"]["parked"]
         resend = ["alerts", "resend", "--config", str(tmp_path / "desk.toml"), "--store", here.store.url]
