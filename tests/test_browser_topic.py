@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from test_browser import Desk, base, browser, desk, free_port, store
+from test_browser import Desk, base, browser, desk, free_port, store, tab
 from test_topic_page import LONG, NAMES, odd_store
 
 from foreshock.dashboard import serve
@@ -16,7 +16,7 @@ from foreshock.dashboard.settings import ServeSettings
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["base", "browser", "desk", "odd_store", "store"]
+__all__ = ["base", "browser", "desk", "odd_store", "store", "tab"]
 
 
 def test_the_way_from_a_comparison_to_a_note_a_story_and_its_label(desk: Desk, store: Path) -> None:

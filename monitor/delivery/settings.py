@@ -74,7 +74,7 @@ class WebhookSettings(BaseModel):
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """The secrets as bytes, read once: what was checked is what signs, also in a `model_copy`. Raises ValueError."""
+        """The secrets as bytes, read once: what was checked is what signs, in a `model_copy` too. Raises ValueError."""
         texts = [(secret.get_secret_value(), f"secret {n}") for n, secret in enumerate(self.secrets, 1)]
         if self.secrets_file is not None:
             lines = read(self.secrets_file).splitlines()
