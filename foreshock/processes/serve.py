@@ -47,10 +47,8 @@ def serve(
     uvicorn = _uvicorn()
     keyring = Keyring(settings.api_keys)
     if wanted.score and keyring.may("score"):
-        from foreshock.model.storage import (
-            check_also,
-            check_weights,
-        )  # reads tokenizers, which a server without scores needs not
+        # It imports tokenizers, which a server that scores nothing does not need.
+        from foreshock.model.storage import check_also, check_weights
 
         # Before a client can connect: loading takes seconds, and misspelt weights will not be there later either.
         check_weights(settings.model.weights, settings.model.labels)

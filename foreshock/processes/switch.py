@@ -106,9 +106,9 @@ def record(settings: Settings, engine: Engine, weights: str, at: int) -> None:
 
 
 def _wanted(model: ModelSettings, weights: str) -> ModelSettings:
-    """Return [model] with other weights. What the outputs of a model of another house mean is said for that alone.
+    """Return [model] with other weights. `labels` and `languages` are kept for an `hf:` model only.
 
-    Further weights stay beside them, but for a model of another house, and for themselves.
+    `also` is kept unless it cannot stand beside them: beside an `hf:` model, or beside the same weights.
     """
     update: dict[str, Any] = {"weights": absolute(weights)}
     if weights.startswith(PREFIX) or weights in model.also:

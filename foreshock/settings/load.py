@@ -18,6 +18,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from foreshock.ingest.meant import nearest
+from foreshock.model.adapted import NAMES
 from foreshock.model.huggingface.folder import PREFIX as HUGGING_FACE
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import remember_given, remember_settings, without_secrets
@@ -34,7 +35,7 @@ LISTS = (
 _BESIDE_THE_FILE = (
     ("store", "password_file", ()),
     ("watchlist", "file", ()),
-    ("model", "weights", ("default", "permissive", "chinese")),
+    ("model", "weights", NAMES),
     ("model", "score_cache", ("auto", "off")),
     ("feeds", "file", ()),
     *(("kafka", f"{name}file", ()) for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_crl", "ssl_password_")),

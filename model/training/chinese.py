@@ -27,13 +27,13 @@ from foreshock.model.calibration import fit_calibration
 from foreshock.model.encoder import Encoder
 from foreshock.model.entities import mark, mentions
 from foreshock.model.errors import LabelledDataError
-from foreshock.model.heads import LEVELS, Heads, HeadsCard, split_heads
+from foreshock.model.heads import LEVELS, Heads, HeadsCard
 from foreshock.model.labels import LABELS, file_sha256
 from foreshock.model.storage import write_weights
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.base import read_base
 from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided
-from foreshock.model.training.news import batch_loss
+from foreshock.model.training.news import batch_loss, load_state, state_of
 from foreshock.model.training.news_figures import judge_rows, predict, severity_scale
 from foreshock.model.training.news_rows import HIDDEN, OTHERS_HIDDEN, WEIGHT, Rows
 from foreshock.model.training.referring import refer
@@ -57,9 +57,8 @@ LICENCE = (
     "research and non-commercial use only; multilingual-e5-small (MIT) trained on zhfin, news and sentfin (research "
     "use), finentity (ODC-By), and lines of our own in English and Chinese (Apache-2.0)"
 )
-ENGLISH = {0: 0.28}
-"""The share of the English rows in each epoch; in later ones `ENGLISH_LATER`."""
-ENGLISH_LATER = 0.05
+ENGLISH, ENGLISH_LATER = 0.28, 0.05
+"""The share of the English rows in the first epoch, and in each later one."""
 CHINESE = {"zhfin": 1, "chinese": 2}
 WITH_BODY = 0.25
 """The share of the rows of zhfin that are read with the beginning of their body."""
@@ -165,7 +164,7 @@ def epoch_rows(rows: dict[str, list[Guided]], tokenizer: Any, seed: int, epoch: 
     weights: list[float] = []
     asked: list[tuple[str, str, str, list[str]]] = []
     for name, of in rows.items():
-        share = ENGLISH.get(epoch, ENGLISH_LATER) if name == "english" else CHINESE[name]
+        share = (ENGLISH_LATER if epoch else ENGLISH) if name == "english" else CHINESE[name]
         pool = sorted({company for row in of for company in row.entities}) if name == "chinese" else []
         for drawn in _drawn(of, share, random):
             row = _renamed(drawn, pool, random) if pool and random.random() < RENAMED else drawn
@@ -265,17 +264,17 @@ def train_chinese(
     cut = [batches([len(ids) for ids in of.tokens], settings.batch, settings.seed, n) for n, of in enumerate(drawn)]
     order = [(epoch, chosen) for epoch, of in enumerate(cut) for chosen in of]
     rates = schedule(optimiser, len(order))
-    average = {key: value.detach().clone() for key, value in _state(encoder, heads).items()}
+    average = {key: value.detach().clone() for key, value in state_of(encoder, heads).items()}
     step = 0
     if checkpoint.is_file():
         saved = load_checkpoint(checkpoint, bound)
-        _load(encoder, heads, saved["weights"])
+        load_state(encoder, heads, saved["weights"])
         optimiser.load_state_dict(saved["optimiser"])
         rates.load_state_dict(saved["schedule"])
         step, average = saved["step"], saved["average"]
 
     def save() -> None:
-        state = {"weights": _state(encoder, heads), "average": average, "step": step}
+        state = {"weights": state_of(encoder, heads), "average": average, "step": step}
         save_checkpoint(
             checkpoint, bound, state | {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict()}
         )
@@ -292,14 +291,14 @@ def train_chinese(
         rates.step()
         step += 1
         decay = min(settings.averaging, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(average.values()), list(_state(encoder, heads).values()), 1 - decay)
+        torch._foreach_lerp_(list(average.values()), list(state_of(encoder, heads).values()), 1 - decay)
         if step % 20 == 0:
             print(f"step {step} of {len(order)}: loss {value:.3f}, {time.monotonic() - started:.0f} s", flush=True)
         if step % CHECKPOINT_EVERY == 0 or step == len(order):
             save()
             if minutes and time.monotonic() - started > 60 * minutes and step < len(order):
                 return None
-    _load(encoder, heads, average)
+    load_state(encoder, heads, average)
     encoder.eval()
     valid = [one.row for one in lines() if one.part == "valid"]
     logits, grades = predict(encoder, heads, tokenize(tokenizer, [row.text for row in valid]))
@@ -310,7 +309,7 @@ def train_chinese(
     write_weights(
         out,
         name="chinese",
-        tensors=_state(encoder, heads),
+        tensors=state_of(encoder, heads),
         architecture=read.architecture,
         tokenizer=read.tokenizer,
         calibration=calibration,
@@ -340,16 +339,6 @@ def train_chinese(
         "versions": versions(),
     }
     return write_record(out / "record.json", record)
-
-
-def _state(encoder: Encoder, heads: Heads) -> dict[str, torch.Tensor]:
-    return encoder.state_dict() | {f"heads.{key}": value for key, value in heads.state_dict().items()}
-
-
-def _load(encoder: Encoder, heads: Heads, state: dict[str, torch.Tensor]) -> None:
-    body, extra = split_heads(state)
-    encoder.load_state_dict(body)
-    heads.load_state_dict(extra)
 
 
 def main() -> None:

@@ -150,21 +150,21 @@ def train_news(
         steps = settings.steps or settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
         averaged = settings.averaging > 0
-        average = _state(encoder, heads)
+        average = state_of(encoder, heads)
         if averaged:
             average = {key: value.detach().clone() for key, value in average.items()}
         step = 0
         history: list[dict[str, Any]] = []
         if checkpoint.is_file():
             saved = load_checkpoint(checkpoint, bound)
-            _load(encoder, heads, saved["weights"])
+            load_state(encoder, heads, saved["weights"])
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
             step, history = saved["step"], saved["history"]
             average = saved["average"] if averaged else average
 
         def save() -> None:
-            state = {"weights": _state(encoder, heads), "average": average if averaged else {}, "step": step}
+            state = {"weights": state_of(encoder, heads), "average": average if averaged else {}, "step": step}
             state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
             save_checkpoint(checkpoint, bound, state)
 
@@ -191,7 +191,7 @@ def train_news(
                     if averaged and step % AVERAGE_EVERY == 0:
                         moved = step / AVERAGE_EVERY
                         decay = min(settings.averaging**AVERAGE_EVERY, (1 + moved) / (10 + moved))
-                        ours = list(_state(encoder, heads).values())
+                        ours = list(state_of(encoder, heads).values())
                         torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
                     bars.update(bar, completed=step, description=f"news, loss {value:.3f}")
                     if step % 20 == 0:
@@ -200,7 +200,7 @@ def train_news(
                         save()
                 if step < steps:
                     save()
-    _load(encoder, heads, average)
+    load_state(encoder, heads, average)
     # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
     permissive = settings.mix == "permissive"
     before = folder.card.get("trained_on")
@@ -213,7 +213,7 @@ def train_news(
     write_weights(
         out,
         name=settings.name,
-        tensors=encoder.state_dict() | {f"heads.{key}": value for key, value in heads.state_dict().items()},
+        tensors=state_of(encoder, heads),
         architecture=architecture,
         tokenizer=folder.tokenizer,
         calibration=card.text,
@@ -270,11 +270,13 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits, targets, reduction="none")
 
 
-def _state(encoder: Encoder, heads: Heads) -> dict[str, Tensor]:
+def state_of(encoder: Encoder, heads: Heads) -> dict[str, Tensor]:
+    """Return the tensors of an encoder and its heads, as weights hold them."""
     return encoder.state_dict() | {f"heads.{key}": value for key, value in heads.state_dict().items()}
 
 
-def _load(encoder: Encoder, heads: Heads, state: dict[str, Tensor]) -> None:
+def load_state(encoder: Encoder, heads: Heads, state: dict[str, Tensor]) -> None:
+    """Give an encoder and its heads the tensors that `state_of` returned."""
     body, extra = split_heads(state)
     encoder.load_state_dict(body)
     heads.load_state_dict(extra)
