@@ -2,7 +2,7 @@
 of these.
 
 The one idea: these four have scripts of their own, and no statistics of a language are needed to tell them apart.
-Languages in Latin letters are not told from English, and other scripts are shared by several languages.
+Other languages in Latin letters count as English, and a text in any other script is of an unknown language.
 
 Invariant: the answer depends on the first READ characters of the text alone.
 """

@@ -302,8 +302,8 @@ def _is_unlike(now: Sums, usual: Usual) -> bool:
     """Whether the scorer is less sure of these stories than of any labelled set, or gives nearly all of them one class.
 
     Asked of a source without a past whose words are new. Names that no training text has are new words too, and a feed
-    has names of its own: around them the scorer is as sure as ever, and finds good and bad news. It
-    says neutral to nearly all texts whose words it cannot read (another language, broken characters).
+    has names of its own: around them the scorer is as sure as ever, and finds good and bad news. It says
+    neutral to nearly all texts whose words it cannot read (another language, broken characters).
     """
     return usual.doubt_of(now) > usual.doubt or max(now.share(c) for c in range(len(LABELS))) >= NOT_STUCK
 

@@ -719,10 +719,11 @@ def _of_chinese(r: dict[str, Any]) -> str:
     by_level = ", ".join(f"{mean}" for mean in severity["mean_by_level"].values())
     differ, guess = companies["differ"], r["guess"]
     return "\n".join(lines) + (
-        "\n\nF1 with its interval of 95 %, and the share of bad, neutral and good texts that are called so. Of zhfin, "
-        f"{r['zhfin']['called_neutral']:.0%} is called neutral, which counts as wrong; if only bad and good may be "
-        f"chosen, {r['zhfin']['either']:.1%} is right. `default` has {r['default_on_chinese']['weighted_f1']:.3f} "
-        f"there. Lines written in Chinese have {r['lines']['written']:.3f}, translated ones "
+        "\n\nThe columns give F1 with its 95 % interval, and the share of bad, neutral and good texts that are scored "
+        f"as such. {r['zhfin']['called_neutral']:.0%} of zhfin is scored as neutral, which counts as wrong; if only "
+        f"bad and good may be chosen, {r['zhfin']['either']:.1%} is right. `default` has "
+        f"{r['default_on_chinese']['weighted_f1']:.3f} there. Lines written in Chinese have "
+        f"{r['lines']['written']:.3f}, translated ones "
         f"{r['lines']['translated']:.3f}. Right by kind: "
         f"{', '.join(f'{kind} {right} of {of}' for kind, (right, of) in kinds)}. Serious and grave bad news that "
         "is called negative: "
