@@ -39,11 +39,12 @@ from foreshock.observability import metrics
 from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, store_failures, wiring
 from foreshock.processes import run as processes_run
+from foreshock.processes import work as processes_work
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
 from foreshock.settings import versions
 from foreshock.settings.load import Loaded, load
-from foreshock.settings.models import FeedSettings, Settings
+from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.finite import FiniteSource
 
@@ -448,6 +449,15 @@ def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path:
     said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
     assert said == ["time.max_ahead", "time.silent_after"] * 2
     assert not any("restart" in line["event"] for line in lines[again:]), "the settings are again as at the start"
+
+    decides._file = cast(Any, SimpleNamespace(changed=lambda: changed, settle=lambda: None))
+    decides._stop.set()  # it does not wait
+    with capture_logs() as lines:
+        decides._stand_by("another decides")
+    said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
+    assert said == ["time.max_ahead", "time.silent_after"]
+    assert wiring.time_rules(decides._settings) == wiring.time_rules(before), "also once it takes over"
+    assert decides._settings.alerts == changed.alerts
     engine.dispose()
 
 
@@ -525,6 +535,15 @@ def test_a_worker_lives_with_settings_of_alerts_that_only_a_newer_monitor_knows(
     found = versions.in_force(Settings(), newer)
     assert found.alerts.false_alarms == "2 per week"
     assert shaping(found)["alerts"] == {**known["alerts"], "false_alarms": "2 per week"}
+
+
+def test_a_worker_whose_own_map_is_not_the_one_in_force_says_so() -> None:
+    kafka = KafkaSettings(map={"title": "headline"})
+    own = Settings(kafka=kafka)
+    for monitors, warnings in ((Settings(), 1), (own, 0), (Settings(kafka=KafkaSettings(map={"title": "text"})), 1)):
+        with capture_logs() as lines:
+            processes_work._say_other_map(kafka, versions.in_force(own, shaping(monitors)))
+        assert ["is not used" in line["event"] for line in lines] == [True] * warnings
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

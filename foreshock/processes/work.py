@@ -73,6 +73,7 @@ def _work(
     traces: StoryTraces | None,
 ) -> int:
     number, settings = patiently(lambda: _in_force(given, engine), stop)
+    _say_other_map(kafka, settings)
     rules, timing = wiring.time_rules(settings), wiring.loop_timing(settings)
     topic = kafka_feed(
         kafka,
@@ -100,6 +101,7 @@ def _work(
                         newest, found = _in_force(given, engine)
                         if newest != number:
                             number, settings = newest, found
+                            _say_other_map(kafka, settings)
                             topic.rules = settings.parsing_kafka().rules()
                             loop.work_with(wiring.worker(settings, engine, number, scorer))
                             log().info("settings have changed", version=number)
@@ -121,3 +123,15 @@ def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:
             newest = settings_versions.newest(connection)
     assert newest is not None
     return newest[0], in_force(given, newest[1])
+
+
+def _say_other_map(own: KafkaSettings, settings: Settings) -> None:
+    """Log it if this worker's file names the fields of records otherwise than the settings in force."""
+    used = {} if settings.kafka is None else settings.kafka.map
+    if own.map and own.map != used:
+        log().warning(
+            "[kafka] map of this worker's file is not used: the settings in force in the store decide. Write it in the "
+            "monitor's settings",
+            own=own.map,
+            used=used,
+        )

@@ -17,6 +17,9 @@ from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 OF_MODEL = {"weights", "per_company", "labels", "languages", "also"}
 """Settings of [model] that shape rows. The others say where and how fast it computes."""
 
+OF_KAFKA = {"accept_scores", "map"}
+"""Settings of [kafka] that shape rows. The others say where and how fast a worker reads."""
+
 LIVE_ONLY = {"silent_after", "max_ahead"}
 """Settings of [time] that say how a process reads live. What they decided is in the rows, so they may change."""
 
@@ -63,7 +66,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
         **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
-        **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
+        **({} if kafka is None else {"kafka": kafka.model_dump(include=OF_KAFKA)}),
         # Versions from before companies were scored have no `per_company`, and scored none.
         "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {}), **of_hf},
         # `critical_stories` decides nothing. Pages read it here, where it was set.
@@ -93,10 +96,15 @@ def _rule(rule: TopicRule, *, per_company: bool) -> dict[str, Any]:
 
 
 def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
-    """Return these settings with the part that shapes rows replaced by `body`, which `shaping` wrote."""
+    """Return these settings with the part that shapes rows replaced by `body`, which `shaping` wrote.
+
+    What `body` does not name has its default, whatever these settings say. That also holds for `[kafka] map`: two
+    workers with different files must make the same rows.
+    """
     kafka = settings.kafka
-    if kafka is not None and "kafka" in body:
-        kafka = KafkaSettings.model_validate({**kafka.model_dump(), **body["kafka"]})
+    if kafka is not None:
+        given = KafkaSettings.model_validate(body.get("kafka", {}))
+        kafka = kafka.model_copy(update=given.model_dump(include=OF_KAFKA))
     return settings.model_copy(
         update={
             "time": TimeSettings.model_validate(
