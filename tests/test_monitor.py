@@ -531,10 +531,25 @@ def test_a_run_does_not_start_for_ever_without_its_store(tmp_path: Path, monkeyp
 
 def test_a_worker_lives_with_settings_of_alerts_that_only_a_newer_monitor_knows() -> None:
     known = shaping(Settings())
-    newer = {**known, "alerts": {**known["alerts"], "false_alarms": "2 per week", "of_a_newer_version": 1}}
-    found = versions.in_force(Settings(), newer)
+    alerts = {**known["alerts"], "false_alarms": "2 per week"}
+    shares = {**alerts["shares"], "bad_news": 0.5, "of_a_newer_version": 0.2}
+    newer = {**known, "alerts": {**alerts, "shares": shares, "of_a_newer_version": 1}}
+    with capture_logs() as lines:
+        found = processes_work._taken(Settings(), newer)
     assert found.alerts.false_alarms == "2 per week"
-    assert shaping(found)["alerts"] == {**known["alerts"], "false_alarms": "2 per week"}
+    del shares["of_a_newer_version"]
+    assert shaping(found)["alerts"] == {**alerts, "shares": shares}
+    assert [line["settings"] for line in lines] == [["alerts.of_a_newer_version", "alerts.shares.of_a_newer_version"]]
+
+
+def test_a_worker_names_the_settings_of_rows_that_it_does_not_know_and_keeps_its_own() -> None:
+    known = shaping(load(flags={"topics": [{"name": "oil", "names": ["oil"]}]}, environ={}).settings)
+    for section, name in (("ingest", "ingest.newer"), ("topics", "topics[1].newer")):
+        at = known.get(section, {})
+        newer = {**known, section: [{**at[0], "newer": 1}] if isinstance(at, list) else {**at, "newer": 1}}
+        with capture_logs() as lines:
+            assert processes_work._taken_if_known(Settings(), newer) is None
+        assert [(line["event"], name in line["because"]) for line in lines] == [(reload.NOT_TAKEN, True)]
 
 
 def test_a_worker_whose_own_map_is_not_the_one_in_force_says_so() -> None:
