@@ -56,8 +56,8 @@ def body(look: Look) -> None:
         corrections=labels.corrections(look.connection, one.position),
         explained=explained is not None,
         said=said,
-        text=one.body[:LONGEST] if explained is None else underlined.body_of(explained, one, LONGEST),
-        cut=len(one.body) > LONGEST,
+        text=one.body if explained is None else underlined.body_of(explained, one, LONGEST),
+        cut=text.exceeds(one.body, LONGEST) if explained is None else underlined.exceeds(explained, one, LONGEST),
     )
     similar.draw(look, one)
 

@@ -34,6 +34,11 @@ def clean(text: str, limit: int = 400) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def exceeds(text: str, limit: int) -> bool:
+    """Return whether `clean` cuts `text` at this limit."""
+    return len(clean(text, len(text))) > limit
+
+
 def outside(text: str, limit: int = 400) -> Markup:
     """Return `text` as HTML: cleaned, escaped, and isolated from the direction of the text around it.
 

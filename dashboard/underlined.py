@@ -54,9 +54,23 @@ def title_of(explained: Explanation, story: StoryText, limit: int = 400) -> Mark
 
 def body_of(explained: Explanation, story: StoryText, limit: int = 6_000) -> Markup:
     """Return the story's body as `title_of` does its title. What stands behind the part that is read has no marks."""
-    from foreshock.model.tokenizing import behind, clean
+    from foreshock.model.tokenizing import clean
 
-    return _marked(explained, explained.text + behind(own_model.read(story)), len(clean(story.title)), limit)
+    return _marked(explained, _whole(explained, story), len(clean(story.title)), limit)
+
+
+def exceeds(explained: Explanation, story: StoryText, limit: int) -> bool:
+    """Return whether `body_of` leaves out a part of the body. Links, which the encoder does not read, do not count."""
+    from foreshock.model.tokenizing import clean
+
+    return text.exceeds(_whole(explained, story)[len(clean(story.title)) :], limit)
+
+
+def _whole(explained: Explanation, story: StoryText) -> str:
+    """Return title and body as the encoder reads them, and what stands behind."""
+    from foreshock.model.tokenizing import behind
+
+    return explained.text + behind(own_model.read(story))
 
 
 def is_marked(word: Word, strongest: float) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from foreshock.ingest.errors import FileChanged, UnreadableFile
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.formats import RawRecord, digest_of
+from foreshock.ingest.json_documents import CR_ALONE
 from foreshock.ingest.streams import BOM, BUFFER, open_file
 
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04")
@@ -87,6 +88,10 @@ class GrowingFile:
                 raise UnreadableFile(self.path, f"{error.strerror or error}.") from None
             if not chunk:
                 self._still_the_same()
+                if self._number == 0 and CR_ALONE.search(self._buffer):
+                    raise UnreadableFile(
+                        self.path, "has lines that end in CR alone. Let its writer end each line with LF or CR LF."
+                    )
                 self._at_end = True
                 return None
             self._at_end = False

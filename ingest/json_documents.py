@@ -48,6 +48,10 @@ def records_in(reply: Any) -> list[Any] | None:
     return None
 
 
+CR_ALONE = re.compile(rb"\}[ \t]*\r[ \t\r]*\{")
+"""Two objects between which only a CR stands, as in files of old Macs. No JSON text holds a bare CR."""
+
+
 def is_document(start: bytes, *, whole: bool) -> bool:
     """Whether a file that begins so (from its first sign on, without a mark) is not one object a line.
 
@@ -57,6 +61,8 @@ def is_document(start: bytes, *, whole: bool) -> bool:
     following = rest.lstrip()[:1]
     if not end and not whole:
         return True  # no record is as long as this line
+    if CR_ALONE.search(line):
+        return True
     try:
         first = orjson.loads(line)
     except orjson.JSONDecodeError:

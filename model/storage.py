@@ -176,6 +176,16 @@ def open_adaptable(weights: str) -> WeightsFolder:
     return folder
 
 
+def open_exportable(weights: str) -> WeightsFolder:
+    """Find weights that can be exported in 8 bits: those of Foreshock. Raises ModelError."""
+    if weights.startswith(PREFIX):
+        raise ModelError(
+            f"{weights}: only Foreshock's own weights can be exported; give --weights default, or a folder of them. A "
+            "Hugging Face model needs no export: it is rounded each time it is loaded"
+        )
+    return open_weights(weights)
+
+
 def _meant(path: Path) -> str:
     """Return which weights were probably meant: shipped ones, or those beside where `path` would be."""
     beside: list[str] = []

@@ -75,6 +75,12 @@ def held(url: str, command: str, *, wait_for_expiry: bool = True) -> Iterator[Le
         yield Lease()
 
 
+def refuse_lost(held: Lease) -> None:
+    """Raise LeaseHeld if another process has taken the lease over."""
+    if held.lost:
+        raise LeaseHeld("Another process took this store over while this process could not reach it.")
+
+
 @contextmanager
 def _file_locked(store: str, command: str) -> Iterator[None]:
     try:

@@ -243,6 +243,20 @@ def test_an_error_in_an_events_file_names_its_line(tmp_path: Path, text: str, sa
         read_events(tmp_path / "events.csv")
 
 
+def test_an_events_file_may_have_any_line_ends_and_an_error_of_its_text_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    for end in (b"\n", b"\r\n", b"\r"):
+        file.write_bytes(end.join([b"topic,start", b"oil,2024-05-01", b""]))
+        assert [event.topic for event in read_events(file)] == ["oil"]
+    for text, says in (
+        (b"topic,start\n\xff,2024-05-01\n", "line 2: is not UTF-8; save"),
+        (b'topic,start\n"' + b"x" * (csv.field_size_limit() + 1), "line 2: a cell has more than .* quotation mark"),
+    ):
+        file.write_bytes(text)
+        with pytest.raises(EventsError, match=rf"events\.csv, {says}"):
+            read_events(file)
+
+
 def test_a_bare_day_means_the_whole_day(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("topic,start,end\noil,2024-05-01,2024-05-01\n")
     (event,) = read_events(tmp_path / "events.csv")

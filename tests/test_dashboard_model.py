@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -125,6 +126,13 @@ def test_the_whole_body_is_shown_also_where_the_encoder_reads_a_part_of_it(title
     assert len(explained.text) < len(body) < one_story.LONGEST
     shown = underlined.body_of(explained, story, one_story.LONGEST).striptags()
     assert shown.split() == words
+    links = " https://b.example/word" * one_story.LONGEST
+    for more, cut in ((links, False), (links + " word" * one_story.LONGEST, True)):
+        longer = replace(story, body=body + more)
+        explained = explain(Scorer(), own_model.read(longer))
+        assert underlined.exceeds(explained, longer, one_story.LONGEST) == cut
+        shown = underlined.body_of(explained, longer, one_story.LONGEST).striptags()
+        assert shown.endswith("…") == cut
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from foreshock.monitor.store import counts, open_store, progress
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
 from foreshock.observability.outage import BackOff
+from foreshock.processes import loop
 from foreshock.processes.batches import BatchSize
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
@@ -89,17 +91,48 @@ def test_a_file_leaves_in_the_transaction_of_its_last_batch(tmp_path: Path, quic
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("The store does not answer."), Overtaken("Another was first.")])
-def test_a_replay_ends_with_the_error_of_its_store_and_the_next_one_goes_on(
+def test_a_replay_goes_on_after_each_write_that_the_store_refused_for_a_moment(
     tmp_path: Path,
     quick_scorer: Any,
     all_rows: Any,
     failing_commits: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
     path, urls = file_of(tmp_path / "news.jsonl", stories(40)), [f"sqlite:///{tmp_path / n}.db" for n in "ab"]
     small = BatchSize(records=10)
-    failing_commits(None, None, error)
-    with pytest.raises(type(error)):
+    monkeypatch.setattr(BackOff, "failed", lambda *_: 0.0)
+    failing_commits(None, None, error, None, None, error)
+    for url in urls:
+        result = replay(settings_for(url), [path], scorer=quick_scorer, batch_size=small)
+        assert result.counts["scored"] == 40
+    assert all_rows(urls[0]) == all_rows(urls[1])
+
+
+def test_a_file_whose_last_commit_was_made_although_nobody_heard_does_not_join_again() -> None:
+    source, other = (FiniteSource(Partition(name, "file"), MemoryFeed(name, stories(2))) for name in "ab")
+    group = FiniteSources([source, other])
+    while source.next() is not None:
+        source.partition = replace(source.partition, next_offset=source.partition.next_offset + 1)
+    other.next()
+    left = Partition("a", "file", next_offset=2, version=3)
+    group.restart({"a": left}, cast(Any, None))
+    assert group.sources == [other]
+    assert other.next() is not None, "its record was void"
+
+
+def test_a_replay_ends_with_the_error_of_a_store_that_stays_away_and_the_next_one_goes_on(
+    tmp_path: Path,
+    quick_scorer: Any,
+    all_rows: Any,
+    failing_commits: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, urls = file_of(tmp_path / "news.jsonl", stories(40)), [f"sqlite:///{tmp_path / n}.db" for n in "ab"]
+    small = BatchSize(records=10)
+    monkeypatch.setattr(loop, "PATIENCE_SECONDS", 0.0)
+    failing_commits(None, None, StoreUnavailable("The store does not answer."))
+    with pytest.raises(StoreUnavailable):
         replay(settings_for(urls[0]), [path], scorer=quick_scorer, batch_size=small)
     failing_commits()
     for url in urls:

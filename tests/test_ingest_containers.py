@@ -252,6 +252,8 @@ def test_a_short_header_is_a_header(tmp_path: Path) -> None:
         (b'{"articles": [{"title": "a"}]}', True),
         (b'{"symbols": [{"symbol": "T"}], "title": "a"}', False),
         (b'{"articles": []}', True),
+        (b'{"title": "a"}\r{"title": "b"}\r', True),
+        (b'{"title": "a"}\r\n{"title": "b"}', False),
         (b'{"items": [1, 2], "n": 1}', False),
         (b"", False),
         (b"broken", False),

@@ -26,6 +26,7 @@ from foreshock.ingest.columns import suggest_map
 from foreshock.ingest.errors import FileChanged, MissingColumns, MissingFile, UnreadableFile
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
+from foreshock.ingest.growing import GrowingFile
 from foreshock.ingest.memory import MemoryFeed
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.settings import ParseSettings
@@ -233,6 +234,14 @@ def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
 def test_a_table_whose_lines_end_in_cr_alone_is_refused_with_the_remedy(tmp_path: Path, rows: int) -> None:
     with pytest.raises(UnreadableFile, match=r"lines that end in CR alone\. Save it with line ends of LF"):
         feed(tmp_path, b"title,published_at\r" + b"Acme warns,2020-01-01\r" * rows, "f.csv")
+
+
+def test_json_lines_that_end_in_cr_alone_are_read_whatever_their_number(tmp_path: Path) -> None:
+    line = b'{"title": "Acme warns", "published_at": "2020-01-01T00:00:00Z"}\r'
+    assert [type(item) for item in items(feed(tmp_path, 2 * line, "f.jsonl"))] == [Story, Story]
+    (tmp_path / "g.jsonl").write_bytes(2 * line)
+    with pytest.raises(UnreadableFile, match=r"g\.jsonl: has lines that end in CR alone\. Let its writer end each"):
+        GrowingFile(tmp_path / "g.jsonl").next()
 
 
 def test_a_cr_in_a_row_is_text_in_quotation_marks_and_else_costs_the_row(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from test_interleavings import MICRO, Crash, dies_at, settings_for
 
 from foreshock.ingest.dates import is_in_range
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import Misconfigured, Overtaken
+from foreshock.monitor.errors import Misconfigured, Overtaken, SettingsDiffer
 from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions, switches
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -60,6 +60,7 @@ steps = st.one_of(
     st.tuples(st.just("silent"), who, st.integers(1, 31)),
 )
 switch_steps = st.tuples(st.just("switch"), who, nothing)
+cancel_steps = st.tuples(st.just("cancel"), who, nothing)
 growing_steps = st.one_of(
     steps, *[st.tuples(st.just("time"), nothing, st.sampled_from([1, 3, 10, 30, 60, 200, 700]))] * 5
 )
@@ -171,6 +172,9 @@ class World:
                 self.count_again()
                 with suppress(Overtaken):
                     self.switch()
+            elif kind == "cancel":
+                with suppress(Overtaken, SettingsDiffer), writing(self.engine) as connection:
+                    switches.cancel(connection)
             elif kind == "killed":
                 self.start(place, silent=value)
             elif kind == "silent":
@@ -344,6 +348,40 @@ def test_a_switch_among_loops_gives_the_rows_of_one_that_knew_its_bucket(
         world.finish()
         expected = promised_rows(world.settings.store.url)
     assert_same(found, expected)
+
+
+@given(st.integers(0, 2**32), st.lists(st.one_of(steps, *[switch_steps] * 3, cancel_steps), min_size=30, max_size=70))
+@hypothesis_settings(max_examples=3)
+def test_a_switch_that_is_taken_back_at_any_moment_leaves_the_rows_of_a_store_without_it(
+    tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
+) -> None:
+    """Or it is refused, and comes into force: no story has scores of a model that is not in force when it counts."""
+    folder = tmp_path_factory.mktemp("taken-back")
+    log = news(45, partitions=PARTITIONS, seed=seed, every=120, disorder=60.0)
+    topic = topic_of(log, random.Random(seed))
+    rules = wiring.time_rules(settings_for("sqlite:///"))
+    ends = {number: topic.end(number) for number in topic.records}
+    with a_world(folder / "disturbed.db", empty, topic, quick_scorer, until_end=False) as world:
+        topic.ends = {number: end // 2 for number, end in ends.items()}
+        for step in (("turns", 0, 20), ("turns", 1, 20), ("close", 0, 0)) * 3:
+            world.act(step)
+        with writing(world.engine) as connection:
+            assert switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+        for place, step in enumerate([("switch", 0, 0)] * 3 + plan):
+            world.act(step)
+            if place % 4 == 0:
+                topic.ends = {number: min(end + 1, ends[number]) for number, end in topic.ends.items()}
+        world.finish()
+        with reading(world.engine) as connection:
+            at = [switch.in_force_from for switch in switches.done(connection)]
+        found = promised_rows(world.settings.store.url)
+    with a_world(folder / "undisturbed.db", empty, topic, quick_scorer, until_end=True) as world:
+        if at:
+            with writing(world.engine) as connection:
+                switches.plan_at(connection, {"weights": "gloomy"}, "gloomy-1", at[0] or 0, rules)
+        world.finish()
+        expected = promised_rows(world.settings.store.url)
+    assert_same(found, expected, leave_out=set() if at else {"model_switches"})
 
 
 def test_what_is_in_hand_is_stored_where_a_partition_has_a_gap(tmp_path: Path, empty: Path, quick_scorer: Any) -> None:

@@ -30,7 +30,7 @@ from foreshock.model.evaluation import measure
 from foreshock.model.labels import read_labelled
 from foreshock.model.quantised import Rounded, export, round_rows, rounded
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import open_weights, read_arrays
+from foreshock.model.storage import open_exportable, open_weights, read_arrays
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.torch_engine import TorchEngine
@@ -480,6 +480,11 @@ def test_an_exported_file_without_its_card_is_refused(folder: Path) -> None:
     (folder / "int8.json").unlink()
     with pytest.raises(ModelError, match=r"int8\.json: cannot be read"):
         load_scorer(str(folder), "cpu", "int8")
+
+
+def test_a_model_of_another_house_is_not_exported_and_the_error_says_why() -> None:
+    with pytest.raises(ModelError, match=r"hf:finbert: only Foreshock's own weights.*--weights default"):
+        open_exportable("hf:finbert")
 
 
 def test_32_bits_do_not_read_the_exported_file(folder: Path) -> None:

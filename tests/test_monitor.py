@@ -39,11 +39,12 @@ from foreshock.observability import metrics
 from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, store_failures, wiring
 from foreshock.processes import run as processes_run
+from foreshock.processes import work as processes_work
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
 from foreshock.settings import versions
 from foreshock.settings.load import Loaded, load
-from foreshock.settings.models import FeedSettings, Settings
+from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.finite import FiniteSource
 
@@ -448,6 +449,15 @@ def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path:
     said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
     assert said == ["time.max_ahead", "time.silent_after"] * 2
     assert not any("restart" in line["event"] for line in lines[again:]), "the settings are again as at the start"
+
+    decides._file = cast(Any, SimpleNamespace(changed=lambda: changed, settle=lambda: None))
+    decides._stop.set()  # it does not wait
+    with capture_logs() as lines:
+        decides._stand_by("another decides")
+    said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
+    assert said == ["time.max_ahead", "time.silent_after"]
+    assert wiring.time_rules(decides._settings) == wiring.time_rules(before), "also once it takes over"
+    assert decides._settings.alerts == changed.alerts
     engine.dispose()
 
 
@@ -521,10 +531,34 @@ def test_a_run_does_not_start_for_ever_without_its_store(tmp_path: Path, monkeyp
 
 def test_a_worker_lives_with_settings_of_alerts_that_only_a_newer_monitor_knows() -> None:
     known = shaping(Settings())
-    newer = {**known, "alerts": {**known["alerts"], "false_alarms": "2 per week", "of_a_newer_version": 1}}
-    found = versions.in_force(Settings(), newer)
+    alerts = {**known["alerts"], "false_alarms": "2 per week"}
+    shares = {**alerts["shares"], "bad_news": 0.5, "of_a_newer_version": 0.2}
+    newer = {**known, "alerts": {**alerts, "shares": shares, "of_a_newer_version": 1}}
+    with capture_logs() as lines:
+        found = processes_work._taken(Settings(), newer)
     assert found.alerts.false_alarms == "2 per week"
-    assert shaping(found)["alerts"] == {**known["alerts"], "false_alarms": "2 per week"}
+    del shares["of_a_newer_version"]
+    assert shaping(found)["alerts"] == {**alerts, "shares": shares}
+    assert [line["settings"] for line in lines] == [["alerts.of_a_newer_version", "alerts.shares.of_a_newer_version"]]
+
+
+def test_a_worker_names_the_settings_of_rows_that_it_does_not_know_and_keeps_its_own() -> None:
+    known = shaping(load(flags={"topics": [{"name": "oil", "names": ["oil"]}]}, environ={}).settings)
+    for section, name in (("ingest", "ingest.newer"), ("topics", "topics[1].newer")):
+        at = known.get(section, {})
+        newer = {**known, section: [{**at[0], "newer": 1}] if isinstance(at, list) else {**at, "newer": 1}}
+        with capture_logs() as lines:
+            assert processes_work._taken_if_known(Settings(), newer) is None
+        assert [(line["event"], name in line["because"]) for line in lines] == [(reload.NOT_TAKEN, True)]
+
+
+def test_a_worker_whose_own_map_is_not_the_one_in_force_says_so() -> None:
+    kafka = KafkaSettings(map={"title": "headline"})
+    own = Settings(kafka=kafka)
+    for monitors, warnings in ((Settings(), 1), (own, 0), (Settings(kafka=KafkaSettings(map={"title": "text"})), 1)):
+        with capture_logs() as lines:
+            processes_work._say_other_map(kafka, versions.in_force(own, shaping(monitors)))
+        assert ["is not used" in line["event"] for line in lines] == [True] * warnings
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,29 @@ from typer.testing import CliRunner
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.ingest.errors import FileChanged
-from foreshock.monitor import closing, deciding, rebuild
+from foreshock.monitor import closing, deciding, lease, rebuild
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
 from foreshock.monitor.detectors import Seen
 from foreshock.monitor.detectors.share_changes import ShareChanges
 from foreshock.monitor.detectors.volume_changes import VolumeChanges
-from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
+from foreshock.monitor.errors import (
+    LateFile,
+    LeaseHeld,
+    Misconfigured,
+    NoSuchSource,
+    Overtaken,
+    SettingsDiffer,
+    SourceMismatch,
+    StoreUnavailable,
+)
 from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store import decided as store_decided
 from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
+from foreshock.observability.outage import BackOff
+from foreshock.processes import redrive
 from foreshock.processes.batches import TEXTS_TO_ENCODE, BatchSize
 from foreshock.processes.redrive import replay_dead_letters
 from foreshock.processes.replay import replay
@@ -553,6 +566,39 @@ def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> N
     result = replay_dead_letters(settings_for(url), scorer=quick_scorer)
     assert result.counts["records"] == len(dead)
     assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["records"] == 0
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("The store does not answer."), Overtaken("Another was first.")])
+def test_a_replay_of_dead_letters_tries_again_what_its_store_refused_for_a_moment(
+    tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Workers and a monitor write the same rows of a PostgreSQL store."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    replay(settings_for(url), [write(tmp_path / "news.jsonl", ["[1]", "12"])], scorer=quick_scorer)
+    refused: list[str] = []
+    for module in (redrive, sys.modules[replay.__module__]):
+
+        @contextmanager
+        def refusing(engine: Any, name: str = module.__name__) -> Iterator[Any]:
+            with writing(engine) as connection:
+                yield connection
+                if name not in refused:
+                    refused.append(name)
+                    raise error
+
+        monkeypatch.setattr(module, "writing", refusing)
+    monkeypatch.setattr(BackOff, "failed", lambda *_: 0.0)
+    assert replay_dead_letters(settings_for(url), scorer=quick_scorer).counts["records"] == 2
+    assert len(refused) == 2
+
+
+def test_a_replay_ends_when_another_process_has_taken_its_store_over(
+    tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setattr(lease.Lease, "lost", True)
+    with pytest.raises(LeaseHeld, match="took this store over"):
+        replay(settings_for(url), [write(tmp_path / "news.jsonl", feed(30))], scorer=quick_scorer)
 
 
 def test_a_producers_dead_letters_are_believed_no_more_than_its_records(tmp_path: Path, quick_scorer: Any) -> None:

@@ -20,7 +20,9 @@ from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.rss import FeedRules, in_order
 from foreshock.ingest.rss_poll import Validators, fetch
 from foreshock.ingest.story import Story
+from foreshock.monitor.store import open_store
 from foreshock.settings.models import FeedSettings
+from foreshock.sources import rss as rss_source
 
 CONTENT = "{http://purl.org/rss/1.0/modules/content/}"
 MEDIA = f'xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="{CONTENT.strip("{}")}"'
@@ -245,6 +247,23 @@ def test_a_dead_item_is_read_once_and_again_when_it_is_mended(
     server.sends(rss_of(entry(1, NOW, "Mended")))
     again.poll()
     assert again.titles() == ["Mended"]
+
+
+def test_the_dead_items_that_are_remembered_are_bounded_and_those_still_in_the_feed_stay(
+    tmp_path: Path, server: Server, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rss_source, "DEAD_REMEMBERED", 3)
+    dead = [entry(n, NOW + 10**6) for n in range(9)]
+    desk = Desk(tmp_path, server, quick_scorer)
+    for n in range(1, 9):
+        server.sends(rss_of(dead[0], dead[n]))
+        desk.poll()
+        assert len(desk.sources[0]._dead) <= 3
+    again = Desk(tmp_path, server, quick_scorer)
+    again.poll()
+    stored = [json.loads(row["raw"])["title"] for row in open_store(desk.url).dead_letters()]
+    assert len(stored) == 9 + 1, "the first item is so old that a new process has forgotten it"
+    assert len(set(stored)) == 9
 
 
 # Headers

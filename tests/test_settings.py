@@ -224,6 +224,10 @@ def test_a_worker_reads_by_the_version_in_force_whatever_its_own_file_contains()
     assert [key for key in shaping(store) if shaping(own).get(key) == shaping(store)[key]] == []
     for mine, body in ((own, shaping(store)), (store, shaping(own))):
         assert shaping(in_force(mine, body)) == body
+    monitors = load(environ={}).settings  # it reads no Kafka
+    found = in_force(store, shaping(monitors)).kafka
+    assert found is not None
+    assert (found.map, found.accept_scores, found.bootstrap_servers) == ({}, False, ("h:1",))
 
 
 def test_the_commented_file_is_valid_and_equals_the_defaults(write):

@@ -107,6 +107,33 @@ def test_a_worker_stores_signs_and_the_search_finds_the_likest_and_what_came_sin
 
 
 @pytest.mark.slow
+def test_stories_that_were_deleted_are_not_counted_once_they_are_missed_or_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'news.db'}"
+    fill(url, tmp_path, "a.jsonl", TITLES)
+    engine, signs, g = connect(url, create=False), Signs(), schema.story_signs.c
+
+    def found() -> tuple[tuple[str, int], int]:
+        with reading(engine) as connection:
+            near, among = signs.near(connection, ("a.jsonl", 0), 1) or ([], 0)
+        return near[0].position, among
+
+    def forget(offset: int) -> None:
+        with writing(engine) as connection:
+            connection.execute(delete(schema.story_signs).where(g.offset == offset))
+
+    assert found() == (("a.jsonl", 1), len(TITLES) - 1)
+    forget(1)  # the nearest: the search misses it
+    nearest, among = found()
+    assert (nearest != ("a.jsonl", 1), among) == (True, len(TITLES) - 2)
+    forget(next(n for n in range(1, len(TITLES)) if ("a.jsonl", n) not in (nearest, ("a.jsonl", 1))))
+    monkeypatch.setattr(similar, "RECHECK_SECONDS", 0.0)
+    assert found() == (nearest, len(TITLES) - 3)
+    engine.dispose()
+
+
+@pytest.mark.slow
 def test_stories_that_carry_scores_have_no_signs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'news.db'}"
     feed = tmp_path / "news.jsonl"

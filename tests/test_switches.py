@@ -541,6 +541,63 @@ def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_bac
         assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
 
 
+def test_an_armed_switch_is_taken_back_until_a_story_counts_in_its_bucket(new_store: Made, tmp_path: Path) -> None:
+    url, records = new_store("one"), feed(200, 24)
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", records[:150]))
+    rules, call = TimeRules(), CliRunner()
+    models = Models(QuickScorer, lambda _: Gloomy())
+    assert Switches(engine, rules, Closer(engine, rules, settings=1), models, arms=True).step()
+    at = only(url).in_force_from or 0
+    assert armed(url)
+    with reading(engine) as connection:
+        models.follow(connection)
+        place = models.place(at)
+        known = progress.load(connection)["a.jsonl"]
+    assert place == 1, "who scores now scores stories of that bucket by the new model"
+    found = call.invoke(app, ["model", "switch", "--cancel", "--store", url, "--json"])
+    said = json.loads(found.stdout)
+    assert (said["state"], said["model"], said["before"]) == ("taken back", "gloomy-1", "quick-1")
+    assert not armed(url)
+    for batch in (progress.Batch([], [], [], [known], switch=1), progress.Batch([], [], [], [known])):
+        with pytest.raises(Overtaken), writing(engine) as connection:
+            progress.commit(connection, batch)
+    with reading(engine) as connection:
+        models.follow(connection)
+        assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
+    assert models.place(at) == 0
+    replay(settings(url), [write(tmp_path / "b.jsonl", records[150:])])
+    plain = new_store("plain")
+    replay(settings(plain), [tmp_path / "a.jsonl"])
+    replay(settings(plain), [tmp_path / "b.jsonl"])
+    rows, expected = all_rows(url), all_rows(plain)
+    for table in ("stories", "story_topics", "buckets", "rescored_buckets"):
+        assert rows[table] == expected[table], table
+    found = call.invoke(app, ["model", "switch", "--cancel", "--store", url])
+    assert "nothing to take back" in str(found.exception)
+
+
+def test_a_switch_is_not_taken_back_once_a_story_has_its_scores(new_store: Made, tmp_path: Path) -> None:
+    url, records = new_store("one"), feed(200, 24)
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", records[:150]))
+    rules, s = TimeRules(), schema.stories.c
+    models = Models(QuickScorer, lambda _: Gloomy())
+    assert Switches(engine, rules, Closer(engine, rules, settings=1), models, arms=True).step()
+    at = only(url).in_force_from or 0
+    with writing(engine) as connection:
+        newest = connection.execute(select(func.max(s.counts_at))).scalar_one()
+        connection.execute(update(schema.stories).where(s.counts_at == newest).values(counts_at=at))
+    with pytest.raises(SettingsDiffer, match=r"have scores of gloomy-1 already.*weights of quick-1"):
+        switch_process.take_back(settings(url))
+    assert armed(url)
+
+
+@pytest.mark.parametrize("given", [[], ["gloomy", "--cancel"]])
+def test_a_switch_is_begun_or_taken_back(given: list[str]) -> None:
+    found = CliRunner().invoke(app, ["model", "switch", *given])
+    assert found.exit_code == 2
+    assert "give either WEIGHTS or --cancel" in " ".join(found.output.replace("\u2502", " ").split())
+
+
 @pytest.mark.parametrize("error", [ModelError, SettingsDiffer])
 def test_a_worker_that_cannot_load_the_model_of_an_armed_switch_warns_once_and_goes_on(
     error: type[Exception], new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any

@@ -412,6 +412,9 @@ def test_the_file_is_checked_before_it_replaces_the_other(tmp_path: Path, monkey
     refused(file, b"name,names\nCelmere,Celmere\n", HALDEN, f"^{file}, line 3: .* already in line 2")
 
 
-def test_a_file_to_which_no_line_can_be_added_is_named(tmp_path: Path) -> None:
-    """Lines that end with a carriage return alone can be read, and are no lines to whom adds one."""
-    refused(tmp_path / "watchlist.csv", b"name,names\rCelmere,Celmere\r", HALDEN, "watchlist.csv: .* by hand")
+def test_a_line_is_added_to_a_file_whose_lines_end_in_cr_alone(tmp_path: Path) -> None:
+    file = tmp_path / "watchlist.csv"
+    file.write_bytes(b"name,names\rCelmere,Celmere\r")
+    watchlist_file.add(file, HALDEN)
+    assert file.read_bytes() == b"name,names\rCelmere,Celmere\rHalden,Halden\r"
+    assert [rule.name for rule in load_watchlist(file)] == ["Celmere", "Halden"]

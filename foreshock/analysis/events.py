@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -86,21 +87,28 @@ def read_events(path: Path) -> list[ExpectedEvent]:
     A bare day means its midnight as a start and its last moment as an end. Raises `EventsError`, and FileNotFoundError
     if there is no such file.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = csv.DictReader(file)
-            names = list(rows.fieldnames or ())
-            if unknown := [name for name in names if name not in COLUMNS]:
-                near = nearest(str(unknown[0]), COLUMNS)
-                meant = f"did you mean {near}?" if near else f"expected {', '.join(COLUMNS)}."
-                raise EventsError(f"{path}: unknown column {unknown[0]!r}; {meant}")
-            if lacking := [name for name in COLUMNS[:2] if name not in names]:
-                raise EventsError(
-                    f"{path}: the column {lacking[0]} is missing; expected topic, start and, optionally, end."
-                )
-            return [_event(row, path, rows.line_num) for row in rows]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise EventsError(f"{path}: cannot be read as CSV in UTF-8: {error}.") from error
+    try:
+        text = path.read_text("utf-8-sig")  # whatever ends its lines: LF, CR LF or CR
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise EventsError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8.") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        names = list(rows.fieldnames or ())
+        if unknown := [name for name in names if name not in COLUMNS]:
+            near = nearest(str(unknown[0]), COLUMNS)
+            meant = f"did you mean {near}?" if near else f"expected {', '.join(COLUMNS)}."
+            raise EventsError(f"{path}: unknown column {unknown[0]!r}; {meant}")
+        if lacking := [name for name in COLUMNS[:2] if name not in names]:
+            raise EventsError(
+                f"{path}: the column {lacking[0]} is missing; expected topic, start and, optionally, end."
+            )
+        return [_event(row, path, rows.line_num) for row in rows]
+    except csv.Error:
+        raise EventsError(
+            f"{path}, line {rows.line_num + 1}: a cell has more than {csv.field_size_limit():,} characters; close its "
+            "quotation mark."
+        ) from None
 
 
 def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> ExpectedEvent:

@@ -328,9 +328,9 @@ def compare(
 def export(weights: options.Weights = None, json: options.Json = False, config: options.Config = None) -> None:
     """Write the weights in 8 bits beside the weights, so that loading them takes less time; no score changes."""
     from foreshock.model import quantised
-    from foreshock.model.storage import open_weights, read_arrays
+    from foreshock.model.storage import open_exportable, read_arrays
 
-    folder = open_weights(options.load(config, weights=weights).settings.model.weights)
+    folder = open_exportable(options.load(config, weights=weights).settings.model.weights)
     path = quantised.export(folder, read_arrays(folder))
     size = path.stat().st_size
     if json:

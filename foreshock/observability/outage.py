@@ -64,6 +64,11 @@ class Outage:
         return self._since is not None
 
     @property
+    def seconds(self) -> float:
+        """How long it has lasted by now; 0 if the last try did not fail."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    @property
     def may_try(self) -> bool:
         """Whether the wait since the last failed try is over."""
         return time.monotonic() >= self._not_before

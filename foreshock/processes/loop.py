@@ -42,6 +42,7 @@ from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
 from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
+from foreshock.processes.store_failures import PATIENCE_SECONDS, TRIES, outage_of_the_store
 from foreshock.processes.story_log import StoryLog
 from foreshock.processes.story_traces import StoryTraces
 from foreshock.processes.switches import Switches
@@ -51,8 +52,6 @@ from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 GATHER_SECONDS = 0.05
 """How often a loop looks for more records while the encoder works, or while a batch waits for more stories. A turn for
 each record that comes would cost more than the record."""
-JOIN_TRIES = 20
-"""If several processes join at once, one is first and the others try again."""
 
 
 class Loop:
@@ -97,9 +96,9 @@ class Loop:
         self._groups = groups
         self._rules = rules
         self._clock = clock
-        self._outage = outage or Outage("store")
-        self._on_alert = on_alert
         self._goes_on = all(group.goes_on for group in groups)
+        self._outage = outage or (Outage("store") if self._goes_on else outage_of_the_store())
+        self._on_alert = on_alert
         self._committed = Committed(clock)
         self._in_hand = InHand(worker, linger_seconds=linger / SECOND)
         self._ticks = (
@@ -133,8 +132,6 @@ class Loop:
             self._in_hand.drop_what_fills()  # it died of the same, and is read again with the right settings
             raise
         except Overtaken as error:
-            if not self._goes_on:
-                raise
             metrics.overtaken()
             log().warning("another process went on with a source: reading its place again", error=str(error))
             self._lost = True
@@ -385,7 +382,7 @@ class Loop:
             group.joined()
 
     def _join_patiently(self) -> None:
-        for _ in range(JOIN_TRIES):
+        for _ in range(TRIES):
             with suppress(Overtaken):
                 return self._join()
             time.sleep(random.uniform(0.01, 0.1))
@@ -412,8 +409,8 @@ class Loop:
     # When the store does not answer, or another process went on.
 
     def _lose_the_store(self, error: StoreUnavailable) -> None:
-        if not self._goes_on:
-            raise error
+        if not self._goes_on and self._outage.seconds >= PATIENCE_SECONDS:
+            raise error  # somebody waits for the end
         self._outage.failed(error)
         self._lost = True
 

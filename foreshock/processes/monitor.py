@@ -154,7 +154,7 @@ class _Monitor:
         if (changed := self._file.changed()) is not None:
             try:
                 self._refuse_other(changed)
-                self._settings = changed
+                self._take(changed)
             except SettingsDiffer as error:
                 log().error(NOT_TAKEN, because=str(error))
             self._file.settle()
@@ -260,6 +260,14 @@ class _Monitor:
             log().error(NOT_TAKEN, because=str(error))
             return
         self._file.settle()
+        self._take(settings)
+        log().info("settings have changed", settings=self._version)
+
+    def _take(self, settings: Settings) -> None:
+        """Go on with settings that the store can take. What needs a restart stays as this process began, and says so.
+
+        A stand-by does the same: what it does when it takes over must not depend on when its file was written.
+        """
         before = self._begun
         changed = {
             "store.url": self._url != settings.store.url,
@@ -269,5 +277,5 @@ class _Monitor:
         }
         for name in (name for name, differs in changed.items() if differs):
             log().warning(f"{name} has changed: restart this process to use it")
-        self._settings = settings
-        log().info("settings have changed", settings=self._version)
+        stays = {key: getattr(before.time, key) for key in LIVE_ONLY}
+        self._settings = settings.model_copy(update={"time": settings.time.model_copy(update=stays)})

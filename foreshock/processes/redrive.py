@@ -25,6 +25,7 @@ from foreshock.processes.replay import (
     replay_sources,
     result,
 )
+from foreshock.processes.store_failures import tried_again
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import in_force
 from foreshock.sources.finite import FiniteSource, FiniteSources
@@ -53,12 +54,10 @@ def replay_dead_letters(
         before = [p for p in known.values() if p.kind == "deadletters"]
         unfinished = next((p for p in before if p.progress.member), None)
         partition = unfinished or Partition(f"deadletters-{len(before) + 1:04}", "deadletters", latest=latest)
-        with writing(engine) as connection:
-            if unfinished is None:
-                dead_letters.claim(connection, partition.name, reason)
-            records = dead_letters.claimed_dead_letters(connection, partition.name)
-            origins = dead_letters.origins(connection, partition.name)
-        names.append(partition.name)
+        records, origins = tried_again(
+            lambda: _claimed(engine, partition.name, claims=unfinished is None, reason=reason)
+        )
+        names[:] = [partition.name]
         if not records:
             return []
         by_file, by_kafka = in_force.parsing(mapping).rules(), in_force.parsing_kafka(mapping).rules()
@@ -88,6 +87,16 @@ def replay_dead_letters(
         engine.dispose()
 
 
+def _claimed(
+    engine: Engine, name: str, *, claims: bool, reason: str | None
+) -> tuple[list[bytes], list[tuple[str, str]]]:
+    """Return the records of a replay, with their origins. `claims`: a new one first takes what no other one has."""
+    with writing(engine) as connection:
+        if claims:
+            dead_letters.claim(connection, name, reason)
+        return dead_letters.claimed_dead_letters(connection, name), dead_letters.origins(connection, name)
+
+
 def _read_beside_a_monitor(
     settings: Settings,
     engine: Engine,
@@ -106,7 +115,7 @@ def _read_beside_a_monitor(
     worker = wiring.worker(settings, engine, number, scorer)
     group = FiniteSources(sources, on_progress=on_progress)
     read_to_the_end(Loop(engine, worker, None, [group], wiring.time_rules(settings), clock=_now))
-    found = result(engine, names, started)
+    found = tried_again(lambda: result(engine, names, started))
     if fed := sum(source.partition.next_offset for source in sources):
         found.notes.append(f"{fed:,} records were fed. The monitor decides them with the bucket in which they count.")
     return found

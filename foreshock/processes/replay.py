@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from foreshock.processes import wiring
 from foreshock.processes.batches import BatchSize
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.pace import Pace
+from foreshock.processes.store_failures import tried_again
 from foreshock.processes.switch import record
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
@@ -173,26 +175,25 @@ def replay_sources(
     shaping(settings)  # before the store: a watchlist may be unreadable
     engine = connect(settings.store.url, create=True)
     try:
-        with lease.held(settings.store.url, command), wiring.fewer_collections():
+        with lease.held(settings.store.url, command) as held, wiring.fewer_collections():
             for weights, at in switched:
-                record(settings, engine, weights, at)
+                tried_again(partial(record, settings, engine, weights, at))
             with reading(engine) as connection:
                 known, decided_until = progress.load(connection), counts.decided_until(connection)
             sources = make_sources(settings, known, decided_until)
             begun = (s.partition for s in sources if s.partition.progress.member and s.partition.next_offset)
             unfinished = next((partition.name for partition in begun), None)
-            with writing(engine) as connection:
-                number = wiring.adopt(connection, settings, resuming=unfinished)
+            number = tried_again(lambda: _adopt(engine, settings, unfinished))
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver, clock=clock)
             worker = wiring.worker(settings, engine, number, scorer, size=batch_size, kept=kept)
             group = FiniteSources(sources, on_progress=on_progress)
             loop = Loop(engine, worker, closer, [group], rules, clock=clock, on_alert=on_alert)
             sending = wiring.sending(settings, engine, waited_for=True, digests=False) if deliver else nullcontext()
             with sending as sender:
-                read_to_the_end(loop)
+                read_to_the_end(loop, held)
                 if sender is not None:
                     sender.drain()
-            found = result(engine, names, started)
+            found = tried_again(lambda: result(engine, names, started))
             if deliver:
                 with reading(engine) as connection:
                     found.notes.extend([*wiring.undelivered(connection), *wiring.kept_back(connection)])
@@ -201,20 +202,30 @@ def replay_sources(
         engine.dispose()
 
 
-def read_to_the_end(loop: Loop) -> None:
+def _adopt(engine: Engine, settings: Settings, unfinished: str | None) -> int:
+    with writing(engine) as connection:
+        return wiring.adopt(connection, settings, resuming=unfinished)
+
+
+def read_to_the_end(loop: Loop, held: lease.Lease | None = None) -> None:
     """Turn the loop until its sources have ended. If one fails, what was read before it is committed and decided.
+
+    While the store does not answer, it waits, as a worker does, but no longer than `store_failures.PATIENCE_SECONDS`.
+    `held`: the lease of a process that decides. It ends with LeaseHeld if another one has taken it over meanwhile.
 
     Topics whose past is not filled yet are filled first. So the bucket from which on they are known does not depend on
     how fast this machine is.
     """
     try:
-        loop.fill()
+        tried_again(loop.fill)
         loop.begin()
         with ending(loop, close=True):
-            while not loop.read_what_stood:
+            while not loop.read_what_stood and not (held is not None and held.lost):
                 if not loop.turn():
                     loop.wait(time.sleep)
-        loop.end(close=True)
+        if held is not None:
+            lease.refuse_lost(held)
+        tried_again(lambda: loop.end(close=True))
     finally:
         loop.stop()
 

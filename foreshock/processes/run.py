@@ -20,7 +20,7 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
-from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
+from foreshock.monitor.errors import Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.store import counts, deliveries, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.observability import metrics
@@ -181,7 +181,7 @@ def _run(
 def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: SettingsFile | None) -> Settings | None:
     """Turn the loop until the run is over, or the settings' file has changed; return those settings."""
     while not stop.wanted and not (until_end and loop.read_what_stood):
-        _refuse_lost(held)
+        lease.refuse_lost(held)
         if not loop.turn():
             loop.wait(stop.wait)
         if file is not None and (changed := file.changed()) is not None:
@@ -251,11 +251,6 @@ def _adopt(settings: Settings, engine: Engine) -> int:
             return wiring.adopt(connection, settings)
 
 
-def _refuse_lost(held: lease.Lease) -> None:
-    if held.lost:
-        raise LeaseHeld("Another process took this store over while this process could not reach it.")
-
-
 def _begun(begin: Callable[[], Sender], held: lease.Lease, stop: Stop) -> Sender:
     """Begin to send anew. A change of the settings must not end the run because the store is away, or busy, just then.
 
@@ -268,7 +263,7 @@ def _begun(begin: Callable[[], Sender], held: lease.Lease, stop: Stop) -> Sender
     outage = outage_of_the_store()
     while True:
         metrics.health.turned()
-        _refuse_lost(held)
+        lease.refuse_lost(held)
         try:
             sender = begin()
         except Overtaken:

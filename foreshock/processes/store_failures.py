@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from foreshock.ingest.redaction import without_secrets
-from foreshock.monitor.errors import StoreError, StoreUnavailable
+from foreshock.monitor.errors import Overtaken, StoreError, StoreUnavailable
 from foreshock.monitor.store.database import shown
 from foreshock.observability.outage import Outage
 from foreshock.processes.stop import Stop
@@ -18,6 +19,8 @@ from foreshock.processes.stop import Stop
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 """At a start: long enough for a database that starts at the same time, short enough for a wrong address."""
+TRIES = 20
+"""If several processes write the same rows at once, one is first and the others try again."""
 
 _REMEDIES = {
     "locked": "Another program holds the file for longer than 30 s: end it.",
@@ -64,3 +67,20 @@ def patiently(act: Callable[[], T], stop: Stop) -> T:
         else:
             outage.over()
             return found
+
+
+def tried_again(act: Callable[[], T]) -> T:
+    """Do a part of a command that ends by itself: as `patiently` does, and again if another process wrote meanwhile.
+
+    `act` is one transaction, or can be repeated after a part of it was written.
+    """
+
+    def do() -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return act()
+            except Overtaken:
+                time.sleep(random.uniform(0.01, 0.1))
+        return act()
+
+    return patiently(do, Stop())

@@ -37,7 +37,10 @@ LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """How a switch stands. `state`: `in force`, `armed` (its bucket is recorded), `scoring` or `unchanged`."""
+    """How a switch stands.
+
+    `state`: `in force`, `armed` (its bucket is recorded), `scoring`, `unchanged` or `taken back`.
+    """
 
     state: str
     weights: str
@@ -86,6 +89,24 @@ def switch(
             return _standing(engine, planned, wanted)
         finally:
             engine.dispose()
+
+
+def take_back(settings: Settings) -> Switched:
+    """Take back the switch under way in the store of `settings`.
+
+    Raises:
+        SettingsDiffer: there is none, or stories have scores of its model.
+        MonitorError: the store cannot be used.
+    """
+    url = settings.store.url
+    with said_clearly(url, "model switch --cancel"):
+        engine = connect(url, create=False)
+        try:
+            taken = desk_actions.record(engine, switches.cancel)  # a worker may write at the same moment
+        finally:
+            engine.dispose()
+    at = iso_or_none(taken.in_force_from)
+    return Switched("taken back", str(taken.settings["weights"]), taken.model, taken.before, at, taken.rescored)
 
 
 def record(settings: Settings, engine: Engine, weights: str, at: int) -> None:

@@ -116,7 +116,7 @@ class Switches:
                 self._warned = switch.number
                 log().warning(
                     "the model changes soon, and this process cannot use the new one: mend that before stories of that "
-                    "bucket come, which it cannot score",
+                    "bucket come, which it cannot score, or take the switch back with: foreshock model switch --cancel",
                     model=switch.model,
                     bucket=iso(switch.in_force_from or 0),
                     because=str(error),
@@ -137,7 +137,7 @@ class Switches:
             self._refused = switch.number
             log().error(
                 "the model is not changed: this process cannot use the new one. Mend that and restart it, or take the "
-                "switch back with: foreshock model switch, and the model in force",
+                "switch back with: foreshock model switch --cancel",
                 model=switch.model,
                 because=str(error),
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -16,12 +18,13 @@ from foreshock.processes import wiring
 from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
+from foreshock.processes.reload import NOT_TAKEN
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
 from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
-from foreshock.settings.versions import in_force, shaping
+from foreshock.settings.versions import in_force, shaping, unknown_alerts
 from foreshock.sources.from_settings import kafka_feed
 from foreshock.sources.live import Clock
 
@@ -44,7 +47,7 @@ def work(
     Settings that shape rows come from the store; a store that has none yet takes those of `settings`.
 
     Raises:
-        SettingsError: there is no [kafka].
+        SettingsError: there is no [kafka], or the store's settings are those of a newer version.
         IngestError: brokers refuse; with `until_end`, none answers, or there is no such topic.
         MonitorError: the store cannot be used or written, or nearly all records of a partition cannot be read.
         ModelError: the weights cannot be used.
@@ -72,7 +75,8 @@ def _work(
     clock: Clock,
     traces: StoryTraces | None,
 ) -> int:
-    number, settings = patiently(lambda: _in_force(given, engine), stop)
+    number, body = patiently(lambda: _newest(given, engine), stop)
+    settings = _taken(given, body)
     rules, timing = wiring.time_rules(settings), wiring.loop_timing(settings)
     topic = kafka_feed(
         kafka,
@@ -97,12 +101,14 @@ def _work(
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + SETTINGS_SECONDS
                     with suppress(StoreUnavailable):
-                        newest, found = _in_force(given, engine)
+                        newest, body = _newest(given, engine)
                         if newest != number:
-                            number, settings = newest, found
-                            topic.rules = settings.parsing_kafka().rules()
-                            loop.work_with(wiring.worker(settings, engine, number, scorer))
-                            log().info("settings have changed", version=number)
+                            if (found := _taken_if_known(given, body)) is not None:
+                                worker = wiring.worker(found, engine, newest, scorer)
+                                topic.rules = found.parsing_kafka().rules()
+                                loop.work_with(worker)
+                                log().info("settings have changed", version=newest)
+                            number = newest
         loop.end(close=False)
     finally:
         loop.stop()
@@ -110,8 +116,8 @@ def _work(
     return loop.records
 
 
-def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:
-    """Return the number and the settings in force in the store. A store that has none yet takes the given ones."""
+def _newest(given: Settings, engine: Engine) -> tuple[int, dict[str, Any]]:
+    """Return the number and the body of the version in force. A store that has none yet takes the given settings."""
     with reading(engine) as connection:
         newest = settings_versions.newest(connection)
     if newest is None:
@@ -120,4 +126,35 @@ def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:
         with reading(engine) as connection:
             newest = settings_versions.newest(connection)
     assert newest is not None
-    return newest[0], in_force(given, newest[1])
+    return newest
+
+
+def _taken(given: Settings, body: Mapping[str, Any]) -> Settings:
+    """Return the settings to work with by a version of the store, and log what of it, or of the file, is not used."""
+    settings = in_force(given, body)
+    if given.kafka is not None:
+        _say_other_map(given.kafka, settings)
+    if unknown := unknown_alerts(body):
+        log().warning("going on without settings that only a newer version of Foreshock knows", settings=unknown)
+    return settings
+
+
+def _taken_if_known(given: Settings, body: Mapping[str, Any]) -> Settings | None:
+    """Return what `_taken` does; None if a newer version wrote what shapes rows: the worker keeps its settings."""
+    try:
+        return _taken(given, body)
+    except SettingsError as error:
+        log().error(NOT_TAKEN, because=str(error))
+        return None
+
+
+def _say_other_map(own: KafkaSettings, settings: Settings) -> None:
+    """Log it if this worker's file names the fields of records otherwise than the settings in force."""
+    used = {} if settings.kafka is None else settings.kafka.map
+    if own.map and own.map != used:
+        log().warning(
+            "[kafka] map of this worker's file is not used: the settings in force in the store decide. Write it in the "
+            "monitor's settings",
+            own=own.map,
+            used=used,
+        )

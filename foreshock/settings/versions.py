@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.routes import Routing
-from foreshock.monitor.settings import AlertSettings, LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.settings import (
+    AlertSettings,
+    AlertShares,
+    LimitSettings,
+    SourceSettings,
+    TimeSettings,
+    WatchlistSettings,
+)
 from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist
+from foreshock.settings.load import SettingsError
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
 OF_MODEL = {"weights", "per_company", "labels", "languages", "also"}
 """Settings of [model] that shape rows. The others say where and how fast it computes."""
+
+OF_KAFKA = {"accept_scores", "map"}
+"""Settings of [kafka] that shape rows. The others say where and how fast a worker reads."""
 
 LIVE_ONLY = {"silent_after", "max_ahead"}
 """Settings of [time] that say how a process reads live. What they decided is in the rows, so they may change."""
@@ -63,7 +76,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
         **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
-        **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
+        **({} if kafka is None else {"kafka": kafka.model_dump(include=OF_KAFKA)}),
         # Versions from before companies were scored have no `per_company`, and scored none.
         "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {}), **of_hf},
         # `critical_stories` decides nothing. Pages read it here, where it was set.
@@ -93,31 +106,73 @@ def _rule(rule: TopicRule, *, per_company: bool) -> dict[str, Any]:
 
 
 def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
-    """Return these settings with the part that shapes rows replaced by `body`, which `shaping` wrote."""
+    """Return these settings with the part that shapes rows replaced by `body`, which `shaping` wrote.
+
+    What `body` does not name has its default, whatever these settings say. That also holds for `[kafka] map`: two
+    workers with different files must make the same rows.
+
+    Raises SettingsError if `body` holds what only a newer version knows, and what may shape rows.
+    """
     kafka = settings.kafka
-    if kafka is not None and "kafka" in body:
-        kafka = KafkaSettings.model_validate({**kafka.model_dump(), **body["kafka"]})
+    if kafka is not None:
+        given = _section(KafkaSettings, "kafka", body.get("kafka", {}))
+        kafka = kafka.model_copy(update=given.model_dump(include=OF_KAFKA))
+    model = _section(ModelSettings, "model", {"per_company": False, **body["model"]})
+    time = {**settings.time.model_dump(mode="json", include=LIVE_ONLY), **body["time"]}
     return settings.model_copy(
         update={
-            "time": TimeSettings.model_validate(
-                {**settings.time.model_dump(mode="json", include=LIVE_ONLY), **body["time"]}
-            ),
-            "ingest": IngestSettings.model_validate(body.get("ingest", {})),
-            "files": FileSettings.model_validate(body["files"]),
+            "time": _section(TimeSettings, "time", time),
+            "ingest": _section(IngestSettings, "ingest", body.get("ingest", {})),
+            "files": _section(FileSettings, "files", body["files"]),
             "kafka": kafka,
-            "model": settings.model.model_copy(
-                update=ModelSettings(**{"per_company": False, **body["model"]}).model_dump(include=OF_MODEL)
-            ),
+            "model": settings.model.model_copy(update=model.model_dump(include=OF_MODEL)),
             "watchlist": WatchlistSettings(defaults=False),
-            "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
-            "limits": LimitSettings.model_validate(body.get("limits", {})),
-            "alerts": _alerts(body.get("alerts", {})),
-            "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
-            "critical": tuple(CriticalRule.model_validate(rule) for rule in body.get("critical", ())),
+            "sources": _sections(SourceSettings, "sources", body.get("sources", ())),
+            "limits": _section(LimitSettings, "limits", body.get("limits", {})),
+            "alerts": _section(AlertSettings, "alerts", _known_alerts(body)),
+            "topics": _sections(TopicRule, "topics", body["topics"]),
+            "critical": _sections(CriticalRule, "critical", body.get("critical", ())),
         }
     )
 
 
-def _alerts(given: Mapping[str, Any]) -> AlertSettings:
-    """Return the alert settings without those of a newer version. They say what a monitor decides, and shape no row."""
-    return AlertSettings.model_validate({key: given[key] for key in AlertSettings.model_fields.keys() & given.keys()})
+def unknown_alerts(body: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of the alert settings that only a newer version knows.
+
+    They say what a monitor decides, and shape no row, so a worker goes on without them.
+    """
+    given = body.get("alerts", {})
+    shares = given.get("shares", {})
+    return [
+        *(f"alerts.{key}" for key in sorted(given.keys() - AlertSettings.model_fields.keys())),
+        *(f"alerts.shares.{key}" for key in sorted(shares.keys() - AlertShares.model_fields.keys())),
+    ]
+
+
+def _known_alerts(body: Mapping[str, Any]) -> dict[str, Any]:
+    given = body.get("alerts", {})
+    found = {key: given[key] for key in AlertSettings.model_fields.keys() & given.keys()}
+    if "shares" in found:
+        found["shares"] = {
+            key: found["shares"][key] for key in AlertShares.model_fields.keys() & found["shares"].keys()
+        }
+    return found
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def _section(model: type[Section], name: str, given: Any) -> Section:
+    """Return a section of a stored version. Raises SettingsError for what a newer version has written."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        keys = sorted({".".join((name, *map(str, item["loc"]))) for item in error.errors()})
+        raise SettingsError(
+            f"The settings in force in the store were written by another version of Foreshock; this one does not know "
+            f"{', '.join(keys)}. Install the version of the monitor here, too."
+        ) from None
+
+
+def _sections(model: type[Section], name: str, tables: Sequence[Any]) -> tuple[Section, ...]:
+    return tuple(_section(model, f"{name}[{place}]", table) for place, table in enumerate(tables, 1))

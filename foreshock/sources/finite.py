@@ -83,6 +83,16 @@ class FiniteSource:
     def save(self, connection: Connection) -> None:
         """Do nothing: the partition's row holds all that there is to save."""
 
+    def restart(self, stored: Partition) -> None:
+        """Go on from `stored`; records returned since are void."""
+        self.partition = stored
+        self.over = False
+        self._records = self._held = None
+
+    def has_left(self, stored: Partition) -> bool:
+        """Return whether the store has it as read to its end: a commit of unknown outcome was made."""
+        return self.over and not stored.progress.member and stored.next_offset == self.partition.next_offset
+
     def _read(self) -> Record | None:
         if self._records is None:
             self._records = self.feed.read(self.partition.next_offset, self.partition.last_hash)
@@ -116,7 +126,9 @@ class FiniteSources:
         return False
 
     def restart(self, known: Mapping[str, Partition], connection: Connection) -> None:
-        """Do nothing: a finite source does not go on after an error; the next replay does."""
+        self.sources = [s for s in self.sources if not s.has_left(known.get(s.partition.name, s.partition))]
+        for source in self.sources:
+            source.restart(known.get(source.partition.name, source.partition))
 
     def join(self, connection: Connection, rules: TimeRules, now: int | None) -> list[Partition]:
         return live.join(connection, self.sources, rules, now)

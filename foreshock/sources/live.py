@@ -82,8 +82,8 @@ class SourceGroup(Protocol):
     """Sources that one process reads together."""
 
     goes_on: bool
-    """Whether reading goes on after an outage of the store, or after another process wrote: from where the store is.
-    False: the error ends the process."""
+    """Whether more records may always come. False: somebody waits for the end, so an outage of the store that lasts
+    ends the process, and reading does not run ahead of the encoder."""
     look_seconds: float
     """How long the loop may wait between two looks at this group."""
 

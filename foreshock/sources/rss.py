@@ -32,6 +32,9 @@ LONGEST_WAIT = 3_600 * SECOND
 GRACE = 60 * SECOND
 """How late a poll may be (it waits for its turn and for the answer) before the feed counts as not read. After a night
 asleep, event time therefore waits for the poll."""
+DEAD_REMEMBERED = 5 * rss.MOST_ITEMS
+"""How many dead items of a feed are remembered, so that each is stored once. Those that it still has are not forgotten:
+an answer has no more than `rss.MOST_ITEMS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class RssSource:
         name = self.partition.name
         self._row = replace(rss_feeds.load(connection).get(name) or RssFeed(name, ""), url=redacted(self._url))
         self._asked = rss_poll.Validators(self._row.etag, self._row.last_modified)
-        self._dead = {digest_of(raw) for raw in rss_feeds.dead(connection, name)}
+        # A dict, for its order: those that were seen last stand at its end.
+        self._dead = dict.fromkeys(digest_of(raw) for raw in rss_feeds.dead(connection, name, DEAD_REMEMBERED))
         self._items: deque[rss.Item] = deque()
         self._fetched_at = 0
         self._new = 0
@@ -177,8 +181,14 @@ class RssSource:
         p = self.partition
         parsed = self._parsed(item, p.next_offset)
         if isinstance(parsed, DeadLetter):
-            self._dead.add(digest_of(item.record))
+            self._remember_dead(digest_of(item.record))
         return parsed, digest_of(item.record)
+
+    def _remember_dead(self, digest: str) -> None:
+        self._dead.pop(digest, None)
+        self._dead[digest] = None
+        if len(self._dead) > DEAD_REMEMBERED:
+            del self._dead[next(iter(self._dead))]
 
     def _parsed(self, item: rss.Item, offset: int) -> Story | DeadLetter:
         until, at = self._fetched_at + AHEAD, self._fetched_at
@@ -188,7 +198,11 @@ class RssSource:
         """Whether the store has not got the item with this text: one that was rewritten is taken as a revision."""
         parsed = self._parsed(item, 0)
         if isinstance(parsed, DeadLetter):
-            return digest_of(item.record) not in self._dead
+            digest = digest_of(item.record)
+            if digest not in self._dead:
+                return True
+            self._remember_dead(digest)  # it still stands in the feed
+            return False
         return (parsed.id, parsed.content) not in known
 
     def _take_answer(self) -> None:

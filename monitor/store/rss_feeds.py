@@ -6,9 +6,8 @@ transaction fails, its items count as not taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -84,9 +83,8 @@ def taken(connection: Connection, partition: str, ids: Sequence[str]) -> set[tup
     return found
 
 
-def dead(connection: Connection, partition: str) -> Iterator[bytes]:
-    """Yield the records of this partition that are dead letters."""
+def dead(connection: Connection, partition: str, most: int) -> list[bytes]:
+    """Return the last `most` records of this partition that are dead letters, oldest first."""
     d = schema.dead_letters.c
-    rows: Any = connection.execute(select(d.raw).where(d.partition == partition))
-    for row in rows:
-        yield row.raw
+    query = select(d.raw).where(d.partition == partition).order_by(d.offset.desc()).limit(most)
+    return list(connection.execute(query).scalars())[::-1]

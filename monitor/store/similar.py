@@ -6,12 +6,13 @@ from the pass in which it scores. A process that searches keeps all of them in m
 them: 2 million take some 60 ms. So there is no index that could be wrong or out of date.
 
 Invariant: which stories are found follows from the rows of `story_signs` alone, whatever was loaded when. Their number
-may contain stories that retention deleted meanwhile; none of those is found.
+may contain stories that retention deleted in the last `RECHECK_SECONDS`; none of those is found.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from foreshock.monitor.store.story import Position
 
 AT_ONCE = 65_536
 """How many stories are compared at once: their signs fit the processor's cache."""
+RECHECK_SECONDS = 600.0
+"""How often it is looked which stories are gone. A look counts all rows, so a search cannot do it each time."""
 _ROWS = 50_000
 
 
@@ -71,11 +74,14 @@ class Signs:
     """All signs of a store, in memory. The first search loads them; each further one loads what came since.
 
     A partition's offsets only grow, so what came since lies beyond the last one. Retention deletes rows, mostly the
-    oldest: those before a partition's first row are dropped at each search, and others are passed over.
+    oldest: those before a partition's first row are dropped at each search. Others are passed over, and dropped once
+    that was seen, or after a while.
     """
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, str], _Held] = {}
+        self._checked: dict[int, float] = {}
+        """When it was last looked which stories of a model are gone (`time.monotonic`)."""
         self._lock = threading.Lock()
 
     def near(self, connection: Connection, position: Position, count: int) -> tuple[list[Near], int] | None:
@@ -89,13 +95,17 @@ class Signs:
         if row is None:
             return None
         asked = _words([row.signs])[0]
-        wanted, stored = count + 1, select(g.partition, g.offset)
+        wanted, stored, rechecked = count + 1, select(g.partition, g.offset), False
         while True:
             found, among = self._nearest(connection, row.model, asked, wanted)
             positions = [one.position for one in found]
             there = {
                 (row[0], row[1]) for row in lookup.by_position(connection, stored, g.partition, g.offset, positions)
             }
+            if len(there) < len(found) and not rechecked:  # some are gone: look again without them
+                self._checked.pop(row.model, None)
+                rechecked = True
+                continue
             near = [one for one in found if one.position in there and one.position != position]
             if len(near) >= count or len(found) < wanted:
                 return near[:count], among - 1
@@ -117,14 +127,20 @@ class Signs:
         g = schema.story_signs.c
         names = connection.execute(select(schema.partitions.c.partition).order_by("partition")).scalars().all()
         with self._lock:
+            due = time.monotonic() - self._checked.get(model, float("-inf")) >= RECHECK_SECONDS
+            if due:
+                self._checked[model] = time.monotonic()
             for name in names:
                 first = connection.execute(select(func.min(g.offset)).where(g.partition == name)).scalar()
                 held = self._held.pop((model, name), None)
                 if held is not None and first is not None and held.offsets[-1] >= first:
                     kept = slice(np.searchsorted(held.offsets, first), None)
-                    held = self._held[model, name] = _Held(held.offsets[kept], held.signs[kept])
+                    held = _Held(held.offsets[kept], held.signs[kept])
+                    held = _without_deleted(connection, model, name, held) if due else held
                 else:
                     held = None
+                if held is not None:
+                    self._held[model, name] = held
                 last = -1 if held is None else int(held.offsets[-1])
                 here = and_(g.partition == name, g.offset > last, g.model == model)
                 parts = [] if held is None else [held]
@@ -137,6 +153,17 @@ class Signs:
                     joined = (np.concatenate([getattr(part, of) for part in parts]) for of in ("offsets", "signs"))
                     self._held[model, name] = _Held(*joined)
             return [(name, held) for (number, name), held in self._held.items() if number == model]
+
+
+def _without_deleted(connection: Connection, model: int, name: str, held: _Held) -> _Held | None:
+    """Return the signs of the stories that the store still has; None if it has none of them."""
+    g = schema.story_signs.c
+    here = and_(g.partition == name, g.model == model, g.offset <= int(held.offsets[-1]))
+    if connection.execute(select(func.count()).where(here)).scalar() == len(held.offsets):
+        return held
+    stored = np.fromiter(connection.execute(select(g.offset).where(here)).scalars(), np.int64)
+    kept = np.isin(held.offsets, stored)
+    return _Held(held.offsets[kept], held.signs[kept]) if kept.any() else None
 
 
 def _words(signs: Sequence[bytes]) -> NDArray[np.uint64]:

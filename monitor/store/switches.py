@@ -28,7 +28,8 @@ from foreshock.monitor.units import DAY
 from foreshock.monitor.watermark import TimeRules
 
 COUNTING, ARMED, DONE, REPLACED = "counting", "armed", "done", "replaced"
-"""`armed`: its bucket is recorded, and not decided. `replaced`: another switch was asked for before it was armed."""
+"""`armed`: its bucket is recorded, and not decided. `replaced`: another switch was asked for before it was armed, or it
+was taken back."""
 
 FIRST = "The settings must name the first model, and --switch the one after it."
 
@@ -89,8 +90,9 @@ def plan(connection: Connection, settings: Mapping[str, Any], identity: str, rul
         if under_way.state == ARMED:
             assert under_way.in_force_from is not None
             raise SettingsDiffer(
-                f"A switch to {under_way.model} comes into force at {iso(under_way.in_force_from)}, and can no longer "
-                "be taken back: stories that count from then on may have its scores. Run this command again after that."
+                f"A switch to {under_way.model} comes into force at {iso(under_way.in_force_from)}. Run this command "
+                "again after that, or take that switch back while no story of that bucket is stored: foreshock model "
+                "switch --cancel"
             )
         move(connection, under_way, state=REPLACED)
         forget(connection, under_way)
@@ -104,6 +106,35 @@ def plan(connection: Connection, settings: Mapping[str, Any], identity: str, rul
     whole = fills.whole_since(connection, rules)
     since = max(first, whole if whole is not None else here.decided_until)
     return _insert(connection, settings, identity, here.model, counted_until=rules.start_of(since))
+
+
+def cancel(connection: Connection) -> Switch:
+    """Take back the switch under way, so that the model before it scores on. Return it as it stood.
+
+    One whose bucket is recorded can be taken back until a story counts in it or later: that one has scores of the new
+    model. Workers score stories of that bucket before they know of the cancelling. So every partition's version is
+    raised, as at the recording: their batches fail, and they read those records again.
+
+    Raises:
+        SettingsDiffer: there is no switch under way, or stories have its scores.
+        Overtaken: another process took a step of it, or stored stories, meanwhile.
+    """
+    found = unfinished(connection)
+    if not found:
+        raise SettingsDiffer("No switch of the model is under way, so there is nothing to take back.")
+    last = found[-1]  # a replay may have recorded one after another
+    if last.state == ARMED:
+        assert last.in_force_from is not None
+        s = schema.stories.c
+        if connection.execute(select(s.counts_at).where(s.counts_at >= last.in_force_from).limit(1)).first():
+            raise SettingsDiffer(
+                f"Stories that count from {iso(last.in_force_from)} on have scores of {last.model} already, so the "
+                f"switch cannot be taken back. Once it is in force, switch again, to the weights of {last.before}."
+            )
+        _tell_everyone(connection)
+    move(connection, last, state=REPLACED, in_force_from=None)
+    forget(connection, last)
+    return last
 
 
 def plan_at(connection: Connection, settings: Mapping[str, Any], identity: str, at: int, rules: TimeRules) -> Switch:

@@ -180,8 +180,9 @@ def load_watchlist(path: str | Path) -> list[TopicRule]:
             lines[rule.name] = reader.line_num
             rules.append(rule)
     except csv.Error as error:
+        said = str(error).partition(" - ")[0]  # without advice to the programmer
         raise WatchlistError(
-            f"{path}, line {reader.line_num}: is not CSV ({error}); put cells that hold a comma or a quote in quotes"
+            f"{path}, line {reader.line_num}: is not CSV ({said}); put cells that hold a comma or a quote in quotes"
         ) from None
     return rules
 

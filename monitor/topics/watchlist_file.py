@@ -10,6 +10,7 @@ import csv
 import fcntl
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +41,6 @@ def add(path: Path, rule: TopicRule) -> None:
             if any(rule.name == other.name for other in known):
                 raise WatchlistError(f"{path}: the topic {rule.name!r} is in it already")
             _replace(path, _with(path.read_bytes() if path.exists() else b"", rule))
-    except csv.Error as error:
-        raise WatchlistError(f"{path}: no line can be added ({error}); add the topic by hand") from None
     except OSError as error:
         raise WatchlistError(f"{path}: cannot be written ({error.strerror}); add the topic by hand") from None
 
@@ -50,15 +49,16 @@ def _with(before: bytes, rule: TopicRule) -> bytes:
     """Return the bytes of a watchlist with one more line. Columns that it lacks are added to its header."""
     mark = "\ufeff" if before.startswith("\ufeff".encode()) else ""
     text = before.decode("utf-8-sig")
-    header, _, rest = text.partition("\n")
+    found = re.search("\r\n|\n|\r", text)
+    end = found[0] if found else "\n"
+    header, _, rest = text.partition(end)
     columns = next(csv.reader([header])) if header.strip() else []
     cells = {"name": rule.name, "tickers": "|".join(rule.tickers), "names": "|".join(rule.names)}
     columns += [column for column in COLUMNS if column not in columns and cells[column]]
-    end = "\r\n" if header.endswith("\r") else "\n"
     out = io.StringIO()
     writer = csv.writer(out, lineterminator=end)
     writer.writerow(columns)
-    out.write(rest + (end if rest and not rest.endswith("\n") else ""))
+    out.write(rest + (end if rest and not rest.endswith(("\n", "\r")) else ""))
     writer.writerow([cells.get(column, "") for column in columns])
     return (mark + out.getvalue()).encode()
 
