@@ -1,0 +1,326 @@
+"""Train the second look of weights: a small network that knows kinds of crisis which they call neutral.
+
+The one idea: the encoder is not trained. What it says of a text (the embeddings of its last and middle layer) is
+computed once; from this the network learns, in a minute, to tell lines of our own (kinds.tsv, written.tsv,
+headlines.toml) from the texts that the weights learned from. Of these it is to say what the weights say: so most of
+them are variants and stories that nobody labelled, because the weights know the labelled ones by heart.
+
+    python -m foreshock.model.training.kinds --data DIR --out DIR [--base default] [--labels FILES] [--feeds DIR]
+        [--mix permissive]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foreshock.model.answers import Answers
+from foreshock.model.errors import ModelError
+from foreshock.model.heads import LEVELS
+from foreshock.model.labels import LABELS, file_sha256, read_labelled
+from foreshock.model.reference import Familiar, Reference, figures_of, read_reference
+from foreshock.model.rowwise import row_softmax
+from foreshock.model.scorer import Scorer, TwiceReading, load_scorer
+from foreshock.model.storage import WeightsFolder, open_weights, write_second_look
+from foreshock.model.tokenizing import load_tokenizer, tokenize
+from foreshock.model.training.contrasts import contrasts
+from foreshock.model.training.generated import generate
+from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, read_labels_by_id, read_text
+from foreshock.model.training.headlines import headlines
+from foreshock.model.training.labelled import fingerprint, validation_fingerprints
+from foreshock.model.training.news_rows import split_finentity
+from foreshock.model.training.steps import versions, write_record
+from foreshock.model.training.variants import places, variant
+from foreshock.model.training.written import NAME as LINES
+from foreshock.model.training.written import names_of, renamed, written
+
+COMMAND = "python -m foreshock.model.training.kinds"
+WORDS = Path(__file__).with_name("kinds.tsv")
+NAME = "kinds"
+RENAMINGS = 3
+"""How often each line of kinds.tsv is seen with another company name, beside once with its own."""
+HEADLINES = 1_500
+GUIDED = ("news", "own")
+"""Sets labelled under the guideline: half of a target is their label. In others only what the weights say counts."""
+SAID = 0.5
+"""What the weights say of a text that is labelled under the guideline: its part of the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How many texts of each kind are to keep what the weights say of them.
+
+    labelled: the share of a set's training texts. variants: texts made of a set's training texts (variants.py).
+    stories: stories of a feed. made: variants of lines, and texts of headlines.toml, contrasts.toml, generated.toml.
+    """
+
+    labelled: Mapping[str, float]
+    variants: Mapping[str, int]
+    stories: Mapping[str, int] = field(default_factory=dict)
+    made: Mapping[str, int] = field(default_factory=dict)
+
+
+RESEARCH = Held(
+    {"news": 0.5, "own": 1.0, "fpb": 0.5, "tfns": 0.2, "fiqa": 1.0, "sentfin": 0.2},
+    {"news": 3_000, "fpb": 1_500, "tfns": 5_000, "fiqa": 300, "sentfin": 4_000},
+    {"reuters_2018_2020": 5_000, "stocknet_2014_2015": 3_000, "reuters21578_1987": 800},
+)
+# Only what anyone may use for any purpose.
+ANY_USE = Held(
+    {"tfns": 0.7, "own": 1.0},
+    {"tfns": 9_000},
+    made={LINES: 3_000, "headlines": 1_500, "contrasts": 1_000, "generated": 400},
+)
+MIXES = {"research": RESEARCH, "permissive": ANY_USE}
+
+
+@dataclass(frozen=True, slots=True)
+class KindsSettings:
+    """All that decides the result beside the data.
+
+    hidden: the size of the network's layer. steps: each of `batch` lines and as many held texts. dropout: of the hidden
+    layer; a third of it of the embeddings.
+    """
+
+    hidden: int = 64
+    steps: int = 1_500
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.3
+    seed: int = 0
+    mix: str = "research"
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What the network learns from: embeddings (n, 2 * width), and the probabilities (n, 3) of at least mild, serious,
+    grave bad news, NaN where nobody knows.
+    """
+
+    embedded: NDArray[np.float32]
+    levels: NDArray[np.float32]
+
+
+def train_kinds(
+    data: Path,
+    out: Path,
+    settings: KindsSettings,
+    *,
+    base: str = "default",
+    labels: Sequence[Path] = (),
+    feeds: Path | None = None,
+) -> dict[str, Any]:
+    """Write to `out` the weights `base` with a second look, and `second_look.json`, the record, which it returns.
+
+    data: the folder of the labelled sets. labels: files of labels by id of stories in the folder `feeds`, or of texts
+    in `data` where there is none. Raises LabelledDataError, UnlabelledDataError and ModelError.
+    """
+    started = time.monotonic()
+    folder, scorer = open_weights(base), load_scorer(base, "cpu")
+    if "heads" not in folder.card:
+        raise ModelError(
+            f"{folder.path}: has no head for severity; train it with `python -m foreshock.model.training.news`"
+        )
+    mix, random = MIXES[settings.mix], np.random.default_rng([settings.seed, 1])
+    rows = lines(random)
+    texts, guided = held_texts(mix, data, labels, feeds, random)
+    fresh = Examples(_embed(scorer, [row.text for row in rows]), np.array([_grades(row) for row in rows]))
+    held = _held(scorer, texts, guided)
+    tensors = fit(fresh, held, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in (folder.tensors, folder.tokenizer, folder.path / "model.json", folder.companies):
+        if file is not None and file.parent != out:
+            shutil.copy(file, out)
+    write_second_look(out, tensors, ("headlines", LINES, NAME))
+    sets = [name for name in mix.labelled if (data / f"{name}_valid.jsonl.gz").is_file()]
+    _refer(out, {name: read_labelled(data / f"{name}_valid.jsonl.gz").texts for name in sets})
+    record = {
+        "command": f"{COMMAND} --data DIR --out DIR --base {folder.name} --labels FILES"
+        + (f" --mix {settings.mix}" if feeds is None else " --feeds DIR"),
+        "settings": asdict(settings),
+        "base": folder.sha256,
+        "made": {file.name: file_sha256(file) for file in (WORDS, out / "second_look.safetensors")},
+        "data": {"lines": len(rows), "held": len(texts), "held_with_a_label": sum(row is not None for row in guided)},
+        "seconds": round(time.monotonic() - started),
+        "versions": versions(),
+    }
+    return write_record(out / "second_look.json", record)
+
+
+def lines(random: np.random.Generator) -> list[Guided]:
+    """Return the lines that the network is to know: grave and serious ones, and those of kinds.tsv, also renamed."""
+    general, kinds = written(), written(WORDS)
+    pool = names_of([*general, *kinds])
+    rows = [*general, *kinds]
+    rows += [renamed(row, pool, random) for row in general if row.severity >= 2]
+    rows += [renamed(row, pool, random) for _ in range(RENAMINGS) for row in kinds]
+    made = headlines(HEADLINES, seed=0)
+    return [*rows, *(Guided(one.text, one.label, one.severity, one.entities) for one in made)]
+
+
+def held_texts(
+    mix: Held, data: Path, labels: Sequence[Path], feeds: Path | None, random: np.random.Generator
+) -> tuple[list[str], list[Guided | None]]:
+    """Return texts that are to keep what the weights say of them, each once, and the row where one is labelled under
+    the guideline. No validation text is among them, and none of the fifth of finentity that is held out.
+    """
+    out = set(validation_fingerprints(data))
+    if feeds is not None:
+        out |= {fingerprint(row.text) for row in split_finentity(data)[1]}
+    sets = {name: read_guided(data / f"{name}_train.jsonl.gz") for name in mix.labelled if name != "own"}
+    sets["own"] = [row for file in labels for row in read_labels_by_id(file, feeds or data)[0]]
+    sets = {
+        n: [row for row in of if row.label is not None and fingerprint(row.text) not in out] for n, of in sets.items()
+    }
+    found: list[tuple[str, Guided | None]] = []
+    for name, share in mix.labelled.items():
+        chosen = random.permutation(len(sets[name]))[: round(share * len(sets[name]))]
+        found += [(sets[name][i].text, sets[name][i] if name in GUIDED else None) for i in chosen]
+    known = places(row.text for name, of in sets.items() if name != "own" for row in of)
+    for name, count in mix.variants.items():
+        order = random.permutation(len(sets[name]))
+        found += [(variant(sets[name][order[i % len(order)]].text, known, random), None) for i in range(count)]
+    for name, count in mix.stories.items():
+        with gzip.open((feeds or data) / f"{name}.jsonl.gz", "rt", encoding="utf-8") as stories:
+            all_of = [json.loads(story) for story in stories]
+        found += [(read_text(all_of[i]), None) for i in random.permutation(len(all_of))[:count]]
+    found += [(text, None) for text in _made(mix.made, random)]
+    once = {fingerprint(text): (text, row) for text, row in reversed(found)}
+    kept = [one for key, one in once.items() if key not in out]
+    return [text for text, _ in kept], [row for _, row in kept]
+
+
+def _made(counts: Mapping[str, int], random: np.random.Generator) -> list[str]:
+    if not counts:
+        return []
+    general = written()
+    known = places(row.text for row in general)
+    return [
+        *(variant(general[i].text, known, random) for i in random.permutation(len(general))[: counts[LINES]]),
+        *(one.text for one in headlines(counts["headlines"], seed=3)),
+        *(one.text for one in contrasts(counts["contrasts"], seed=3)),
+        *generate(counts["generated"], seed=3).texts,
+    ]
+
+
+def _embed(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float32]:
+    """What the encoder says of texts: (n, 2 * width), the last layer's embedding and the middle one's."""
+    assert isinstance(scorer.engine, TwiceReading)
+    return np.concatenate(scorer.engine.embed_twice(tokenize(scorer._tokenizer, texts)), axis=1)
+
+
+def _grades(row: Guided) -> NDArray[np.float32]:
+    """The levels of a labelled text, as far as its row knows them."""
+    if row.severity != NO_SEVERITY:
+        return (np.arange(LEVELS) < row.severity).astype(np.float32)
+    return np.array([row.label == LABELS[0], np.nan, np.nan], dtype=np.float32)
+
+
+def _held(scorer: Scorer, texts: Sequence[str], guided: Sequence[Guided | None]) -> Examples:
+    """Held texts: the probability of "negative" that the weights give, and half of it the label, where one is known."""
+    embedded = _embed(scorer, texts)
+    assert isinstance(scorer.answers, Answers)
+    logits = scorer.answers.logits(embedded[:, : embedded.shape[1] // 2]).tolist()
+    levels = np.full((len(texts), LEVELS), np.nan, dtype=np.float32)
+    levels[:, 0] = [row_softmax(row)[0] for row in logits]
+    for i, row in enumerate(guided):
+        if row is not None:
+            known = _grades(row)
+            levels[i] = [SAID * levels[i, 0] + (1 - SAID) * known[0], *known[1:]]
+    return Examples(embedded, levels)
+
+
+def fit(fresh: Examples, held: Examples, settings: KindsSettings) -> dict[str, NDArray[np.float16]]:
+    """Train the network; return its tensors (second_look.py). The same examples and settings give the same tensors."""
+    mean, spread = held.embedded.mean(axis=0), held.embedded.std(axis=0) + 1e-6
+    parts = [(torch.from_numpy((of.embedded - mean) / spread), torch.from_numpy(of.levels)) for of in (fresh, held)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        inner, outer = nn.Linear(len(mean), settings.hidden), nn.Linear(settings.hidden, LEVELS)
+        optimiser = torch.optim.AdamW(
+            [*inner.parameters(), *outer.parameters()], lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+        for _ in range(settings.steps):
+            loss = torch.zeros(())
+            for embedded, levels in parts:
+                chosen = torch.randint(len(embedded), (settings.batch,))
+                seen = functional.dropout(embedded[chosen], settings.dropout / 3)
+                logits = outer(functional.dropout(torch.relu(inner(seen)), settings.dropout))
+                loss = loss + _loss(logits, levels[chosen])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            rates.step()
+    # The network reads embeddings as they are, so what they were divided by goes into its first layer.
+    weight = inner.weight.detach().double().numpy() / spread
+    found = {
+        "inner.weight": weight,
+        "inner.bias": inner.bias.detach().double().numpy() - weight @ mean,
+        "outer.weight": outer.weight.detach().numpy(),
+        "outer.bias": outer.bias.detach().numpy(),
+    }
+    return {name: tensor.astype(np.float16) for name, tensor in found.items()}
+
+
+def _loss(logits: Tensor, levels: Tensor) -> Tensor:
+    """Cross-entropy of the levels that are known, a sum over levels and a mean over texts."""
+    known = ~levels.isnan()
+    each = functional.binary_cross_entropy_with_logits(logits, levels.nan_to_num(), reduction="none")
+    return (each * known).sum() / len(logits)
+
+
+def _refer(weights: Path, valid: Mapping[str, Sequence[str]]) -> None:
+    """Measure the figures of the card anew; which tokens are familiar stays."""
+    folder: WeightsFolder = open_weights(str(weights))
+    before = read_reference(folder.card)
+    if before is None:
+        return
+    tokenizer, familiar, scorer = (
+        load_tokenizer(folder.tokenizer),
+        Familiar.of_card(before),
+        load_scorer(str(weights), "cpu"),
+    )
+    assert familiar is not None
+    figures = {one.name: one for one in before.sets}
+    for name, texts in valid.items():
+        scores = scorer.score_stories([(text, "") for text in texts])
+        figures[name] = figures_of(name, scores, familiar.novelty(tokenize(tokenizer, texts)))
+    card = folder.card | {"reference": Reference(tuple(figures.values()), before.familiar).to_json()}
+    (folder.path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    settings = KindsSettings()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--base", default="default")
+    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    parser.add_argument("--feeds", type=Path, help="the folder of feeds; without it, labels are of texts in --data")
+    parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="whose texts are held")
+    parser.add_argument("--seed", type=int, default=settings.seed)
+    given = parser.parse_args()
+    if given.mix == "research" and given.feeds is None:
+        parser.error("the mix `research` holds stories of feeds: give --feeds")
+    chosen = replace(settings, seed=given.seed, mix=given.mix)
+    record = train_kinds(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()
