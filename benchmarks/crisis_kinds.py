@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,33 +56,25 @@ def read_texts(file: Path = TEXTS) -> list[Text]:
 
 def figures(texts: Sequence[Text], called: Called) -> dict[str, Any]:
     """Return the shares called negative, of both halves and of each, and by kind. called: (n,), of each text."""
-    found: dict[str, Any] = {"both": shares(texts, called, lambda _: True)}
-    found |= {half: shares(texts, called, lambda one, half=half: one.half == half) for half in HALVES}
-    kinds = list(dict.fromkeys(one.kind for one in texts))
-    found["kinds"] = {
-        kind: {
-            "both": shares(texts, called, lambda one, kind=kind: one.kind == kind),
-            **{
-                half: shares(texts, called, lambda one, kind=kind, half=half: (one.kind, one.half) == (kind, half))
-                for half in HALVES
-            },
+    halves = np.array([one.half for one in texts])
+    kinds = np.array([one.kind for one in texts])
+
+    def by_half(chosen: Called) -> dict[str, Any]:
+        return {"both": shares(texts, called, chosen)} | {
+            half: shares(texts, called, chosen & (halves == half)) for half in HALVES
         }
-        for kind in kinds
-    }
-    return found
+
+    everywhere = by_half(np.ones(len(texts), dtype=bool))
+    return everywhere | {"kinds": {kind: by_half(kinds == kind) for kind in dict.fromkeys(kinds.tolist())}}
 
 
-def shares(texts: Sequence[Text], called: Called, chosen: Callable[[Text], bool]) -> dict[str, Any]:
+def shares(texts: Sequence[Text], called: Called, chosen: Called) -> dict[str, Any]:
     """Return how many chosen texts are bad, serious or worse, grave, and look-alikes, and which share is called bad."""
-    groups: dict[str, Callable[[Text], bool]] = {
-        "bad": lambda one: one.label == "negative",
-        "serious": lambda one: one.severity >= 2,
-        "grave": lambda one: one.severity == 3,
-        "look_alikes": lambda one: one.label != "negative",
-    }
+    severity = np.array([one.severity for one in texts])
+    groups = {"bad": severity >= 1, "serious": severity >= 2, "grave": severity == 3, "look_alikes": severity == 0}
     found: dict[str, Any] = {}
     for name, belongs in groups.items():
-        hits = called[[chosen(one) and belongs(one) for one in texts]]
+        hits = called[chosen & belongs]
         found[name] = {"texts": len(hits), "called_negative": round(float(hits.mean()), 4) if len(hits) else None}
     return found
 

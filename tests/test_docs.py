@@ -1014,7 +1014,7 @@ def _of_crisis_kinds(result: dict[str, Any]) -> str:
         row("**all**", lambda one: one["both"]),
         row("the choice half", lambda one: one["choice"]),
         row("the probe", lambda one: one["probe"]),
-        *(row(kind, lambda one, kind=kind: one["kinds"][kind]["both"]) for kind in kinds),
+        *(row(kind, lambda one, kind=kind: one["kinds"][kind]["both"]) for kind in kinds),  # type: ignore[misc]
     ]
     said = "Shares called negative; of look-alikes, lower is better. Texts: bad, grave of these, look-alikes"
     return "\n".join([*lines, "", said])

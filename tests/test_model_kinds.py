@@ -108,10 +108,10 @@ def test_weights_with_a_second_look_have_an_identity_of_their_own_and_are_checke
     missed = scores.argmax(axis=1) != 0
     assert missed.any()
     assert looking.severity(texts)[missed] == pytest.approx(3 / (1 + np.exp(-5)), abs=1e-3)
-    assert (
-        looking.sign_stories([(text, "") for text in texts]).tobytes()
-        == plain.sign_stories([(text, "") for text in texts]).tobytes()
-    ), "what is similar stays"
+    about = [scorer.sign_stories([(text, "") for text in texts]) for scorer in (looking, plain)]
+    assert about[0] is not None
+    assert about[1] is not None
+    np.testing.assert_array_equal(about[0], about[1], err_msg="what is similar stays")
     assert looking.read_by(looking.answers).score(texts).tobytes() == scores.tobytes(), "other heads look once"
     assert open_weights(str(folder)).card["trained_on"] == ["tfns", "kinds"]
     file = folder / "second_look.safetensors"
