@@ -134,7 +134,7 @@ def test_the_network_learns_lines_and_keeps_what_is_held() -> None:
     random = np.random.default_rng(0)
     fresh, held = (random.normal(size=(200, 2 * WIDTH)).astype(np.float32) for _ in range(2))
     fresh[:, 0], held[:, 0] = np.abs(fresh[:, 0]) + 2, -np.abs(held[:, 0]) - 2
-    settings = KindsSettings(hidden=4, steps=80, batch=32, learning_rate=0.05, dropout=0.0)
+    settings = KindsSettings(networks=2, hidden=4, steps=40, batch=32, learning_rate=0.05, dropout=0.0)
     levels = np.full((200, 3), np.nan, np.float32)
     levels[:, 0] = 0.1
     tensors = fit(Examples(fresh, np.ones((200, 3), np.float32)), Examples(held, levels), settings)
