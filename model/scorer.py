@@ -376,7 +376,7 @@ class Scorer:
         else:
             last, middle = self._engine.embed(tokens), np.empty((len(tokens), 0), np.float32)
         rows = self._answers.of_texts(last)
-        if self._second_look is not None:
+        if self._second_look is not None and isinstance(self._engine, TwiceReading):
             self._second_look.look(last, middle, rows)
         if self._reads_on:
             self._read_on(texts, encodings, last, rows)

@@ -13,7 +13,7 @@ from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, HeadsCard
 from foreshock.model.scorer import load_scorer
-from foreshock.model.second_look import SURE, SecondLook
+from foreshock.model.second_look import FROM, SURE, SecondLook
 from foreshock.model.storage import open_weights, write_second_look, write_weights
 from foreshock.model.training import kinds
 from foreshock.model.training.check import built_in_check
@@ -44,12 +44,28 @@ def test_a_text_that_is_surely_bad_is_called_bad_and_no_other_changes() -> None:
     assert found.tolist() == [True, False, False, False], "the second is unsure, the third bad already"
     assert rows[1:].tobytes() == before[1:].tobytes()
     bad, neutral, positive, severity = rows[0].tolist()
-    assert bad >= SURE
+    assert bad > SURE
     assert bad + neutral + positive == pytest.approx(1)
     assert neutral / positive == pytest.approx(3)
     assert severity == pytest.approx(2 * bad + 1 / (1 + np.exp(6)), abs=1e-5), (
         "bad, and serious as surely; hardly grave"
     )
+
+
+def test_the_part_of_the_second_look_rises_evenly() -> None:
+    before = np.array([[0.2, 0.6, 0.2, 0.1]], np.float32)
+    found = []
+    for bad in np.linspace(FROM - 0.05, SURE + 0.05, 81):
+        rows, place = before.copy(), (np.log(bad / (1 - bad)) + 8) / 8
+        middle = np.array([[place, 0, 0, 0]], np.float32)
+        SecondLook(looking_for(WIDTH), WIDTH).look(np.zeros_like(middle), middle, rows)
+        assert rows[0, :3].sum() == pytest.approx(1)
+        found.append(float(rows[0, 0]))
+    steps = np.diff(found)
+    assert found[0] == pytest.approx(0.2)
+    assert found[-1] == pytest.approx(SURE + 0.05, abs=1e-3)
+    assert (steps >= -1e-6).all()
+    assert steps.max() < 0.03, "no jump"
 
 
 def test_what_is_looked_for_does_not_depend_on_other_texts() -> None:

@@ -5,8 +5,7 @@ computed once; from this the network learns, in a minute, to tell lines of our o
 headlines.toml) from the texts that the weights learned from. Of these it is to say what the weights say: so most of
 them are variants and stories that nobody labelled, because the weights know the labelled ones by heart.
 
-    python -m foreshock.model.training.kinds --data DIR --out DIR [--base default] [--labels FILES] [--feeds DIR]
-        [--mix permissive]
+    python -m foreshock.model.training.kinds --data DIR --out DIR --feeds DIR --labels FILES [--base default]
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,6 @@ from foreshock.model.rowwise import row_softmax
 from foreshock.model.scorer import Scorer, TwiceReading, load_scorer
 from foreshock.model.storage import WeightsFolder, open_weights, write_second_look
 from foreshock.model.tokenizing import load_tokenizer, tokenize
-from foreshock.model.training.contrasts import contrasts
-from foreshock.model.training.generated import generate
 from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, read_labels_by_id, read_text
 from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint, validation_fingerprints
@@ -64,27 +61,19 @@ class Held:
     """How many texts of each kind are to keep what the weights say of them.
 
     labelled: the share of a set's training texts. variants: texts made of a set's training texts (variants.py).
-    stories: stories of a feed. made: variants of lines, and texts of headlines.toml, contrasts.toml, generated.toml.
+    stories: stories of a feed.
     """
 
     labelled: Mapping[str, float]
     variants: Mapping[str, int]
-    stories: Mapping[str, int] = field(default_factory=dict)
-    made: Mapping[str, int] = field(default_factory=dict)
+    stories: Mapping[str, int]
 
 
-RESEARCH = Held(
+HELD = Held(
     {"news": 0.5, "own": 1.0, "fpb": 0.5, "tfns": 0.2, "fiqa": 1.0, "sentfin": 0.2},
     {"news": 3_000, "fpb": 1_500, "tfns": 5_000, "fiqa": 300, "sentfin": 4_000},
     {"reuters_2018_2020": 5_000, "stocknet_2014_2015": 3_000, "reuters21578_1987": 800},
 )
-# Only what anyone may use for any purpose.
-ANY_USE = Held(
-    {"tfns": 0.7, "own": 1.0},
-    {"tfns": 9_000},
-    made={LINES: 3_000, "headlines": 1_500, "contrasts": 1_000, "generated": 400},
-)
-MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +93,6 @@ class KindsSettings:
     weight_decay: float = 0.01
     dropout: float = 0.2
     seed: int = 0
-    mix: str = "research"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +110,14 @@ def train_kinds(
     out: Path,
     settings: KindsSettings,
     *,
-    base: str = "default",
+    feeds: Path,
     labels: Sequence[Path] = (),
-    feeds: Path | None = None,
+    base: str = "default",
 ) -> dict[str, Any]:
     """Write to `out` the weights `base` with a second look, and `second_look.json`, the record, which it returns.
 
-    data: the folder of the labelled sets. labels: files of labels by id of stories in the folder `feeds`, or of texts
-    in `data` where there is none. Raises LabelledDataError, UnlabelledDataError and ModelError.
+    data: the folder of the labelled sets. labels: files of labels by id of stories in the folder `feeds`. Raises
+    LabelledDataError, UnlabelledDataError and ModelError.
     """
     started = time.monotonic()
     folder, scorer = open_weights(base), load_scorer(base, "cpu")
@@ -137,9 +125,9 @@ def train_kinds(
         raise ModelError(
             f"{folder.path}: has no head for severity; train it with `python -m foreshock.model.training.news`"
         )
-    mix, random = MIXES[settings.mix], np.random.default_rng([settings.seed, 1])
+    random = np.random.default_rng([settings.seed, 1])
     rows = lines(random)
-    texts, guided = held_texts(mix, data, labels, feeds, random)
+    texts, guided = held_texts(data, labels, feeds, random)
     fresh = Examples(_embed(scorer, [row.text for row in rows]), np.array([_grades(row) for row in rows]))
     held = _held(scorer, texts, guided)
     tensors = fit(fresh, held, settings)
@@ -148,11 +136,10 @@ def train_kinds(
         if file is not None and file.parent != out:
             shutil.copy(file, out)
     write_second_look(out, tensors, ("headlines", LINES, NAME))
-    sets = [name for name in mix.labelled if (data / f"{name}_valid.jsonl.gz").is_file()]
+    sets = [name for name in HELD.labelled if (data / f"{name}_valid.jsonl.gz").is_file()]
     _finish_card(out, {name: read_labelled(data / f"{name}_valid.jsonl.gz").texts for name in sets})
     record = {
-        "command": f"{COMMAND} --data DIR --out DIR --base {folder.name} --labels FILES"
-        + (f" --mix {settings.mix}" if feeds is None else " --feeds DIR"),
+        "command": f"{COMMAND} --data DIR --out DIR --feeds DIR --labels FILES --base {folder.name}",
         "settings": asdict(settings),
         "base": folder.sha256,
         "made": {file.name: file_sha256(file) for file in (WORDS, out / "second_look.safetensors")},
@@ -176,48 +163,33 @@ def lines(random: np.random.Generator) -> list[Guided]:
 
 
 def held_texts(
-    mix: Held, data: Path, labels: Sequence[Path], feeds: Path | None, random: np.random.Generator
+    data: Path, labels: Sequence[Path], feeds: Path, random: np.random.Generator
 ) -> tuple[list[str], list[Guided | None]]:
     """Return texts that are to keep what the weights say of them, each once, and the row where one is labelled under
     the guideline. No validation text is among them, and none of the fifth of finentity that is held out.
     """
     out = set(validation_fingerprints(data))
-    if feeds is not None:
-        out |= {fingerprint(row.text) for row in split_finentity(data)[1]}
-    sets = {name: read_guided(data / f"{name}_train.jsonl.gz") for name in mix.labelled if name != "own"}
-    sets["own"] = [row for file in labels for row in read_labels_by_id(file, feeds or data)[0]]
+    out |= {fingerprint(row.text) for row in split_finentity(data)[1]}
+    sets = {name: read_guided(data / f"{name}_train.jsonl.gz") for name in HELD.labelled if name != "own"}
+    sets["own"] = [row for file in labels for row in read_labels_by_id(file, feeds)[0]]
     sets = {
         n: [row for row in of if row.label is not None and fingerprint(row.text) not in out] for n, of in sets.items()
     }
     found: list[tuple[str, Guided | None]] = []
-    for name, share in mix.labelled.items():
+    for name, share in HELD.labelled.items():
         chosen = random.permutation(len(sets[name]))[: round(share * len(sets[name]))]
         found += [(sets[name][i].text, sets[name][i] if name in GUIDED else None) for i in chosen]
     known = places(row.text for name, of in sets.items() if name != "own" for row in of)
-    for name, count in mix.variants.items():
+    for name, count in HELD.variants.items():
         order = random.permutation(len(sets[name]))
         found += [(variant(sets[name][order[i % len(order)]].text, known, random), None) for i in range(count)]
-    for name, count in mix.stories.items():
-        with gzip.open((feeds or data) / f"{name}.jsonl.gz", "rt", encoding="utf-8") as stories:
+    for name, count in HELD.stories.items():
+        with gzip.open(feeds / f"{name}.jsonl.gz", "rt", encoding="utf-8") as stories:
             all_of = [json.loads(story) for story in stories]
         found += [(read_text(all_of[i]), None) for i in random.permutation(len(all_of))[:count]]
-    found += [(text, None) for text in _made(mix.made, random)]
     once = {fingerprint(text): (text, row) for text, row in reversed(found)}
     kept = [one for key, one in once.items() if key not in out]
     return [text for text, _ in kept], [row for _, row in kept]
-
-
-def _made(counts: Mapping[str, int], random: np.random.Generator) -> list[str]:
-    if not counts:
-        return []
-    general = written()
-    known = places(row.text for row in general)
-    return [
-        *(variant(general[i].text, known, random) for i in random.permutation(len(general))[: counts[LINES]]),
-        *(one.text for one in headlines(counts["headlines"], seed=3)),
-        *(one.text for one in contrasts(counts["contrasts"], seed=3)),
-        *generate(counts["generated"], seed=3).texts,
-    ]
 
 
 def _embed(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -323,14 +295,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base", default="default")
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
-    parser.add_argument("--feeds", type=Path, help="the folder of feeds; without it, labels are of texts in --data")
-    parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="whose texts are held")
+    parser.add_argument("--feeds", type=Path, required=True, help="the folder of feeds")
     parser.add_argument("--seed", type=int, default=settings.seed)
     given = parser.parse_args()
-    if given.mix == "research" and given.feeds is None:
-        parser.error("the mix `research` holds stories of feeds: give --feeds")
-    chosen = replace(settings, seed=given.seed, mix=given.mix)
-    record = train_kinds(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
+    chosen = replace(settings, seed=given.seed)
+    record = train_kinds(given.data, given.out, chosen, feeds=given.feeds, labels=given.labels, base=given.base)
     print(json.dumps(record, indent=2))
 
 
