@@ -19,8 +19,8 @@ from foreshock.model.rowwise import Floats, row_logits
 
 FROM, SURE = 0.65, 0.8
 """From which probability of bad news the second look has a part in the answer, and from which it is the answer. Between
-them its part rises evenly, so a small difference in rounding makes a small difference in the answer (decision 98). Raise storage.FORMAT
-when they change: the identity holds it, and not these."""
+them its part rises evenly, so a small difference in rounding makes a small difference in the answer (decision 98).
+Raise storage.FORMAT when they change: the identity holds it, and not these."""
 LEVELS = 3
 """As in heads.py, which needs torch."""
 _NEGATIVE = LABELS.index("negative")
