@@ -28,7 +28,16 @@ from foreshock.model.low_rank import Change, changed, check_change, heads
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.reference import Familiar, Reference, read_reference
 from foreshock.model.score_cache import ScoreCache
-from foreshock.model.storage import WeightsFolder, check_also, check_file, open_weights, read_arrays, read_change
+from foreshock.model.second_look import SecondLook
+from foreshock.model.storage import (
+    WeightsFolder,
+    check_also,
+    check_file,
+    open_weights,
+    read_arrays,
+    read_change,
+    read_second_look,
+)
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
 from foreshock.model.windows import deciding, later_windows, may_read_on
@@ -128,6 +137,7 @@ class Scorer:
         company_engine: MarkReading | None = None,
         kept: ScoreCache | None = None,
         reference: Reference | None = None,
+        second_look: SecondLook | None = None,
     ) -> None:
         self.identity = identity
         self.reference = reference
@@ -141,6 +151,7 @@ class Scorer:
         self._answers = answers
         self._tokenizer = tokenizer
         self._reads_on = reads_on
+        self._second_look = second_look
         # A text's row holds its answers, its novelty and the signs of its embedding (`_answered`); towards a company,
         # answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
@@ -365,6 +376,8 @@ class Scorer:
         else:
             last, middle = self._engine.embed(tokens), np.empty((len(tokens), 0), np.float32)
         rows = self._answers.of_texts(last)
+        if self._second_look is not None and isinstance(self._engine, TwiceReading):
+            self._second_look.look(last, middle, rows)
         if self._reads_on:
             self._read_on(texts, encodings, last, rows)
         return tokens, last, middle, rows
@@ -464,6 +477,10 @@ def load_scorer(
         own = {} if folder.adapted is None else folder.adapted.head(tensors)
         answers = Answers({**tensors, **heads(change or {}), **own}, folder.card)
         reference = read_reference(folder.card)
+        looked = read_second_look(folder)
+        if looked is not None and not answers.has_heads:
+            raise ValueError("a second look needs heads for severity")
+        second_look = None if looked is None else SecondLook(looked, architecture.width)
         engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -487,6 +504,7 @@ def load_scorer(
         company_engine=None if change is None else WhenAsked(partial(company_engine, change)),
         kept=kept,
         reference=reference,
+        second_look=second_look,
     )
 
 

@@ -1,5 +1,6 @@
 """Read and write weights: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`, and where they
-read for companies with layers of their own `companies.safetensors`.
+read for companies with layers of their own `companies.safetensors`, and where they look a second time at texts
+`second_look.safetensors`.
 
 The one idea: no file is used before its SHA-256 is compared with the one in `model.json`, and nothing is ever
 unpickled. `describe_weights` does not import torch, so `doctor` is quick.
@@ -39,6 +40,7 @@ SHIPPED = Path(__file__).parent / "weights"
 _TENSORS = "model.safetensors"
 _TOKENIZER = "tokenizer.json"
 _COMPANIES = "companies.safetensors"
+_SECOND_LOOK = "second_look.safetensors"
 _SCALE = ".scale"
 """Behind the name of a matrix in 8 bits: what each of its rows is multiplied by (rows, 1), float32."""
 _REMEDY = 'restore the folder, or choose [model] weights = "default"'
@@ -263,6 +265,25 @@ def read_change(folder: WeightsFolder) -> dict[str, NDArray[np.float16]] | None:
         raise ModelError(f"{folder.companies}: not a safetensors file ({error}); {_REMEDY}") from error
 
 
+def read_second_look(folder: WeightsFolder) -> dict[str, NDArray[np.float16]] | None:
+    """Check the SHA-256 of what looks a second time at texts and return it as stored; None where there is none.
+
+    An adapted head has none: what a desk's labels call neutral should stay so.
+
+    Raises ModelError where the file is damaged or is not a safetensors file.
+    """
+    from safetensors.numpy import load
+
+    if _SECOND_LOOK not in folder.sha256 or folder.adapted is not None:
+        return None
+    check_file(folder, _SECOND_LOOK)
+    file = folder.path / _SECOND_LOOK
+    try:
+        return dict(load(file.read_bytes()))
+    except Exception as error:  # the library's errors share no class
+        raise ModelError(f"{file}: not a safetensors file ({error}); {_REMEDY}") from error
+
+
 def check_file(folder: WeightsFolder, name: str) -> None:
     """Check the SHA-256 of one of the files. Raises ModelError where it is not the one that the card states."""
     if not _matches(folder, name):
@@ -349,6 +370,21 @@ def write_change(
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
+def write_second_look(path: Path, tensors: Mapping[str, NDArray[np.float16]], trained_on: Iterable[str] = ()) -> None:
+    """Write what looks a second time at texts into a folder of weights.
+
+    trained_on: the sets that it was trained on. They are added to those of the weights, where these are known.
+    """
+    from safetensors.numpy import save
+
+    (path / _SECOND_LOOK).write_bytes(save(dict(tensors)))
+    card = json.loads((path / "model.json").read_text(encoding="utf-8"))
+    card["sha256"][_SECOND_LOOK] = file_sha256(path / _SECOND_LOOK)
+    if "trained_on" in card:
+        card["trained_on"] = list(dict.fromkeys([*card["trained_on"], *trained_on]))
+    (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
 def _matches(folder: WeightsFolder, name: str) -> bool:
     return file_sha256(folder.tokenizer if name == _TOKENIZER else folder.path / name) == folder.sha256[name]
 
@@ -364,7 +400,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a weights card of format {FORMAT}; {_REMEDY}")
     needed = ("name", "licence", "languages", "labels", "parameters", "architecture", "calibration", "sha256")
     missing = [key for key in needed if key not in card]
-    if missing or sorted({*card["sha256"]} - {_COMPANIES}) != [_TENSORS, _TOKENIZER]:
+    if missing or sorted({*card["sha256"]} - {_COMPANIES, _SECOND_LOOK}) != [_TENSORS, _TOKENIZER]:
         raise ModelError(f"{path}: {', '.join(missing) or 'sha256'} missing or incomplete; {_REMEDY}")
     if wrong := _unusable(card["architecture"], path.parent / _TENSORS):
         raise ModelError(f"{path}: architecture: {wrong}; {_REMEDY}")

@@ -156,6 +156,7 @@ BELOW_DOCS = {
     "accuracy",
     "calibration",
     "news",
+    "crisis_kinds",
     "companies",
     "chinese",
     "critical",
@@ -255,6 +256,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("accuracy", _of_accuracy)
     yield measured("calibration", _of_calibration)
     yield measured("news", _of_news)
+    yield measured("crisis_kinds", _of_crisis_kinds)
     yield measured("companies", _of_companies)
     yield measured("ablation", _of_the_ablation)
     yield measured("fewshot", _of_few_shots)
@@ -988,6 +990,34 @@ def _of_news(result: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines) + f"\n\nValidation part of news, {first['rows']} rows"
+
+
+def _of_crisis_kinds(result: dict[str, Any]) -> str:
+    """The shares of bad news and of look-alikes that are called negative, by kind, the worst kind first."""
+    weights = result["weights"]
+    first = next(iter(weights.values()))
+
+    def row(name: str, of: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+        cells = [
+            "-" if (share := of(one)[group]["called_negative"]) is None else f"{100 * share:.0f} %"
+            for group in ("bad", "grave", "look_alikes")
+            for one in weights.values()
+        ]
+        counts = "/".join(str(of(first)[group]["texts"]) for group in ("bad", "grave", "look_alikes"))
+        return f"| {name} | {counts} | {' | '.join(cells)} |"
+
+    heads = [f"{group}, `{name}`" for group in ("bad", "grave", "look-alikes") for name in weights]
+    kinds = sorted(first["kinds"], key=lambda kind: first["kinds"][kind]["both"]["bad"]["called_negative"])
+    lines = [
+        f"| | texts | {' | '.join(heads)} |",
+        "|---" * (2 + len(heads)) + "|",
+        row("**all**", lambda one: one["both"]),
+        row("the choice half", lambda one: one["choice"]),
+        row("the probe", lambda one: one["probe"]),
+        *(row(kind, lambda one, kind=kind: one["kinds"][kind]["both"]) for kind in kinds),  # type: ignore[misc]
+    ]
+    said = "Shares called negative; of look-alikes, lower is better. Texts: bad, grave of these, look-alikes"
+    return "\n".join([*lines, "", said])
 
 
 def _of_companies(result: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ MADE_OF_OTHERS = {"own", "swapped", "joined", "streams", "variants"}
 @pytest.mark.parametrize(
     ("weights", "runs"),
     [
-        ("default", ("default", "default-companies-1", "default-companies-2")),
+        ("default", ("default", "default-companies-1", "default-companies-2", "default-kinds")),
         ("permissive", ("permissive", "permissive-companies")),
     ],
 )
