@@ -15,7 +15,7 @@ from older_stores import back_to
 from sqlalchemy import Engine, func, select, text, update
 from streamlit.testing.v1 import AppTest
 
-from benchmarks import dashboard, desk_store
+from benchmarks import dashboard, desk_store, growth
 from benchmarks.viewers import viewer
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.settings import StoreSettings
@@ -38,6 +38,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('desk') / 'desk.db'}"
     desk_store.build(url, SIZE)
     return url
+
+
+def test_the_bytes_of_the_tables_add_up_to_those_of_the_store(desk: str) -> None:
+    found = growth.measure(desk)
+    by_table = found["bytes_a_story_by_table"]
+    assert sum(by_table.values()) == found["bytes_a_story"] > 0
+    assert by_table["others"] > 0, "there are more tables than are listed"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -241,7 +241,10 @@ def figures() -> Iterator[tuple[str, str]]:
             f"average, {r['topics_a_story']} topics a story, {r['topics']} topics and {r['days']} days with news. Its "
             f"store takes {r['bytes'] / 1e6:.1f} MB, which is {r['bytes_a_story']:,} bytes a story. The largest tables "
             "with their indexes, in bytes a story: "
-            + ", ".join(f"`{table}` {size:,}" for table, size in r["bytes_a_story_by_table"].items())
+            + ", ".join(
+                f"`{table}` {size:,}" for table, size in r["bytes_a_story_by_table"].items() if table != "others"
+            )
+            + (f", all others {others:,}" if (others := r["bytes_a_story_by_table"].get("others")) else "")
             + f". The stored state of one day takes {r['snapshot_bytes_a_day'] / 1000:,.0f} kB; `daily_state` grows "
             f"with topics and days, not with stories. Without it a story takes {_bytes_a_story(r):,} bytes, so a year "
             f"of 100,000 stories a day takes {36.6e6 * _bytes_a_story(r) / 1e9:,.0f} GB. Once a story is deleted, only "
