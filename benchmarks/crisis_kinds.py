@@ -7,6 +7,9 @@ was denied with proof, cleared, repaid, or happened to a rival. They were writte
 guideline before any weights read them. Of each kind, one half at random is the *probe*. The *choice* half may say
 which kinds a training should learn; the probe may not, so it alone judges weights that were trained afterwards.
 
+data/crisis_second_writer.tsv has 60 pieces of bad news and 40 look-alikes of another writer, who had read none of these
+texts and no training line, only a list of kinds. They were written after the second look was trained, and chose nothing.
+
 The figures are shares that are called negative: of all bad news, of serious and grave ones, and of the look-alikes
 (lower is better). With `--than`, each weights' bad news of the probe are compared with those of other weights: by text,
 with a bootstrap over texts.
@@ -31,6 +34,7 @@ from foreshock.model.scorer import load_scorer
 
 COMMAND = "python -m benchmarks.crisis_kinds"
 TEXTS = Path(__file__).parent / "data" / "crisis_kinds.tsv"
+BY_ANOTHER = Path(__file__).parent / "data" / "crisis_second_writer.tsv"
 HALVES = ("choice", "probe")
 DRAWS = 10_000
 Called = NDArray[np.bool_]
@@ -52,6 +56,16 @@ def read_texts(file: Path = TEXTS) -> list[Text]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = csv.reader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
         return [Text(half, kind, label, int(severity), text) for half, kind, label, severity, text in rows]
+
+
+def read_by_another(file: Path = BY_ANOTHER) -> dict[str, list[str]]:
+    """Read the second writer's texts: the bad ones, and the look-alikes."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = csv.reader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
+        found: dict[str, list[str]] = {"bad": [], "look_alikes": []}
+        for label, text in rows:
+            found["bad" if label == "negative" else "look_alikes"].append(text)
+    return found
 
 
 def figures(texts: Sequence[Text], called: Called) -> dict[str, Any]:
@@ -103,16 +117,27 @@ def main() -> None:
     parser.add_argument("--weights", default="default,permissive")
     parser.add_argument("--than", help="weights that each of these is compared with")
     given = parser.parse_args()
-    texts = read_texts()
+    texts, by_another = read_texts(), read_by_another()
 
-    def called(name: str) -> Called:
-        scores = load_scorer(name, "cpu").score([one.text for one in texts])
+    def called(name: str, texts: Sequence[str]) -> Called:
+        scores = load_scorer(name, "cpu").score(texts)
         return np.asarray(scores.argmax(axis=1) == LABELS.index("negative"))
 
-    found = {Path(name).name: called(name) for name in given.weights.split(",")}
-    result: dict[str, Any] = {"weights": {name: figures(texts, of) for name, of in found.items()}}
+    def of_another(name: str) -> dict[str, Any]:
+        return {
+            group: {"texts": len(of), "called_negative": round(float(called(name, of).mean()), 4)}
+            for group, of in by_another.items()
+        }
+
+    ours = [one.text for one in texts]
+    names = given.weights.split(",") + ([given.than] if given.than else [])
+    found = {Path(name).name: called(name, ours) for name in given.weights.split(",")}
+    result: dict[str, Any] = {
+        "weights": {name: figures(texts, of) for name, of in found.items()},
+        "by_another_writer": {Path(name).name: of_another(name) for name in names},
+    }
     if given.than is not None:
-        before = called(given.than)
+        before = called(given.than, ours)
         result["than"] = {"name": given.than, **{name: compared(texts, of, before) for name, of in found.items()}}
     print(json.dumps(record("crisis_kinds", COMMAND, result), indent=2))
 
