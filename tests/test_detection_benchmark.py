@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from river.drift import PageHinkley
 from scipy.stats import ks_2samp
 
 from benchmarks.detection import (
@@ -46,6 +45,8 @@ def shifted() -> np.ndarray:
 
 
 def test_page_hinkley_rings_when_rivers_does(shifted: np.ndarray) -> None:
+    from river.drift import PageHinkley  # with scipy it takes a second, in each test process if it stood above
+
     fired = rivals.page_hinkley(stories(shifted))
     for place in (3, 10, 20):
         river = PageHinkley(threshold=fired.levels[place], mode="up", min_instances=30, delta=0.005)
