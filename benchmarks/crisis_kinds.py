@@ -7,8 +7,9 @@ was denied with proof, cleared, repaid, or happened to a rival. They were writte
 guideline before any weights read them. Of each kind, one half at random is the *probe*. The *choice* half may say
 which kinds a training should learn; the probe may not, so it alone judges weights that were trained afterwards.
 
-data/crisis_second_writer.tsv has 60 pieces of bad news and 40 look-alikes of another writer, who had read none of these
-texts and no training line, only a list of kinds. They were written after the second look was trained, and chose nothing.
+data/crisis_second_writer.tsv has 60 pieces of bad news and 40 look-alikes of another writer, who had read none of
+these texts and no training line, only a list of kinds. They were written after the second look was trained, and chose
+nothing.
 
 The figures are shares that are called negative: of all bad news, of serious and grave ones, and of the look-alikes
 (lower is better). With `--than`, each weights' bad news of the probe are compared with those of other weights: by text,

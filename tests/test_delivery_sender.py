@@ -17,16 +17,19 @@ from typing import Any
 
 import jsonschema
 import pytest
+from servers import wait_until
 from sqlalchemy import Engine, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.delivery import messages, sender
+from foreshock.monitor.delivery import messages, sender, troubles
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt, sample
 from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender, Sent, deliver_to, dispatch, wall_clock
 from foreshock.monitor.delivery.settings import WebhookSettings
+from foreshock.monitor.delivery.troubles import Troubles
 from foreshock.monitor.delivery.webhook import Webhook, body
-from foreshock.monitor.errors import NoSuchAlert, Undelivered
+from foreshock.monitor.errors import NoSuchAlert, StoreUnavailable, Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, schema
 from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
@@ -470,6 +473,62 @@ def test_a_fault_of_ours_ends_a_drain_instead_of_holding_it(engine, monkeypatch)
     fire(engine)
     with Sender(engine, [Scripted("one")]) as sender, pytest.raises(KeyError, match="a bug"):
         sender.drain()
+
+
+def test_a_store_that_cannot_be_written_ends_a_drain_and_is_a_trouble_until_it_can(engine, monkeypatch):
+    full = IntegrityError("INSERT", {}, Exception("the disk is full"))
+
+    def broken(*_: Any) -> None:
+        raise full
+
+    said: list[str] = []
+    fire(engine)
+    with Sender(engine, [receiver := Scripted("one")], on_trouble=said.append) as sender:
+        with monkeypatch.context() as patch:
+            patch.setattr(deliveries, "settle", broken)
+            with pytest.raises(IntegrityError, match="disk is full"):
+                sender.drain()
+        assert len(said) == 1
+        assert "disk is full" in said[0]
+        wait_until(lambda: len(said) == 2, "it is written again")
+        sender.drain()
+    assert said[1:] == [""]
+    assert len({notice.id for notice in receiver.got}) == 1
+
+
+def test_a_store_that_is_away_for_a_moment_is_no_trouble(monkeypatch):
+    said: list[str] = []
+    found = Troubles(said.append)
+    found.failed("one", StoreUnavailable("no answer"))
+    assert (found.lasting(), said) == (None, [])
+    monkeypatch.setattr(troubles, "LASTING_SECONDS", 0.0)
+    found.failed("one", StoreUnavailable("no answer"))
+    assert said == ["no answer"]
+    found.well("one")
+    assert (found.lasting(), said[1:]) == (None, [""])
+
+
+def test_what_waited_while_no_process_ran_is_not_parked_at_the_first_failure(engine, clock):
+    down = Undelivered("cannot connect", receiver_down=True, untried=True)
+    receiver = Scripted("one", *[down] * 3)
+    fire(engine)
+    deliver_due(engine, [receiver], clock)
+    clock.forward(5 * 3600)
+    assert deliver_due(engine, [receiver], clock) == Sent(failed=1)
+    clock.forward(600)
+    assert deliver_due(engine, [receiver], clock) == Sent(failed=1)
+    clock.forward(600)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=1)
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_a_clock_that_was_ahead_holds_nothing_once_it_is_set_back(engine, clock, down):
+    receiver = Scripted("one", Undelivered("gone", receiver_down=down))
+    clock.forward(1_000 * 3600)
+    fire(engine)
+    assert deliver_due(engine, [receiver], clock).failed == 1
+    clock.forward(-500 * 3600)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=1)
 
 
 def test_a_receiver_that_hangs_delays_no_other(engine):

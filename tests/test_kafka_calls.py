@@ -19,6 +19,7 @@ from foreshock.ingest.parsing import ParseRules
 from foreshock.monitor.errors import SourceMismatch
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.watermark import Progress
+from foreshock.sources import kafka
 from foreshock.sources.kafka import KafkaFeed
 from foreshock.sources.kafka_partition import KafkaSource
 from tests.memory_topic import MemoryReader, MemoryTopic
@@ -177,6 +178,20 @@ def test_a_position_that_the_brokers_do_not_tell_is_not_known() -> None:
     reader._consumer = Silent(k.KafkaTimeoutError())
     assert reader.position(0) is None
     reader.close()
+
+
+def test_offsets_and_lag_do_not_wait_for_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, looks = MemoryReader(MemoryTopic({0: []}), [0]), list[int]()
+    monkeypatch.setattr(reader, "ends", lambda *_: looks.append(1) or {})
+    wall = [10**15]
+    feed = KafkaFeed(reader, "news", ParseRules(), clock=lambda: wall[0])  # type: ignore[arg-type]
+    feed._commit_now_and_then()
+    wall[0] -= 7_200 * 10**6
+    feed._commit_now_and_then()
+    assert len(looks) == 1, "not at each turn"
+    monkeypatch.setattr(kafka, "COMMIT_SECONDS", 0.0)
+    feed._commit_now_and_then()
+    assert len(looks) == 2
 
 
 def test_a_topic_made_again_is_no_loss_but_the_same_topic_cut_short_is() -> None:

@@ -20,6 +20,7 @@ from servers import free_port, wait_until
 from structlog.testing import capture_logs
 
 from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.store.receivers import ReceiverState
 from foreshock.monitor.watermark import Progress, TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.health import Health
@@ -178,6 +179,21 @@ def test_a_stand_by_is_well_and_a_process_that_stops_is_not() -> None:
     assert (health.reasons(), health.report()["state"]) == ([], "standby")
     health.state("stopping")
     assert health.reasons() == ["the process is stopping"]
+
+
+def test_a_monitor_that_lost_its_lease_says_nothing_of_what_the_other_decides() -> None:
+    metrics.health.restart()
+    metrics.active(True)
+    metrics.standing_still("source x is behind", "x")
+    metrics.set_aside({"y"})
+    metrics.receiver("desk", ReceiverState(3, 1, 2_000_000, "no answer"), 1_000_000)
+    metrics.health.trouble("delivering", "the disk is full")
+    metrics.active(False)
+    found = metrics.health.report()
+    assert found["state"] == "standby"
+    assert "set_aside" not in found
+    assert not {"source x is behind", "the disk is full"} & set(found["reasons"])
+    assert REGISTRY.get_sample_value("foreshock_receiver_held", {"receiver": "desk"}) is None
 
 
 def test_a_batch_is_counted_by_what_became_of_its_records() -> None:

@@ -109,6 +109,20 @@ def test_copies_made_while_a_process_writes_go_on_to_the_rows_of_an_undisturbed_
     assert 0 < lengths[0] < lengths[1] < STORIES
 
 
+@pytest.mark.parametrize("step", ["_begin", "_into_place"])
+def test_a_file_that_cannot_be_written_is_named(
+    store: str, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(backup, step, refused)
+    monkeypatch.setattr(backup, "_run", lambda *_: None)
+    for url in (store, postgres):
+        with pytest.raises(StoreError, match=r"copy-.*Permission denied"):
+            backup.backup(url, tmp_path / f"copy-{len(url)}")
+
+
 def test_a_writer_does_not_make_a_copy_begin_anew(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "PAGES", 16)
     done: list[int] = []

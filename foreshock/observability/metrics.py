@@ -204,9 +204,14 @@ def alert(kind: str, event: str) -> None:
 
 
 def active(is_active: bool) -> None:
-    """Set whether this process decides and delivers."""
+    """Set whether this process decides and delivers. What keeps one that stands by from it is the other's affair."""
     ACTIVE.set(is_active)
     health.state("running" if is_active else "standby")
+    if not is_active:
+        standing_still("", "")
+        set_aside(set())
+        receivers(set())
+        health.trouble("delivering", "")
 
 
 def delivery(receiver: str, sent: Sent, seconds: float) -> None:

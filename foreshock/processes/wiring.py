@@ -112,6 +112,7 @@ def sending(
         may_send=may_send,
         on_attempt=attempted,
         on_state=metrics.receiver,
+        on_trouble=lambda why: metrics.health.trouble("delivering", why and f"alerts are not delivered: {why}"),
         routing=routing(settings),
         digests=settings.digests if digests else (),
     )

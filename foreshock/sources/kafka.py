@@ -77,7 +77,7 @@ class KafkaFeed:
         self._beginnings: Mapping[int, int] = {}
         self._to_commit: dict[int, int] = {}
         self._stored: dict[int, int] = {}
-        self._committed_at = 0
+        self._committed_at = float("-inf")  # by the monotonic clock
         self._outage = Outage("kafka")
         self._begun_at = time.monotonic()
 
@@ -307,7 +307,8 @@ class KafkaFeed:
     # Offsets of the consumer group, which only tools read.
 
     def _commit_now_and_then(self) -> None:
-        if self.clock() - self._committed_at >= COMMIT_SECONDS * 1e6:
+        # Not by the wall clock: after it is set back, lag and offsets would stand still.
+        if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self._commit_offsets()
 
     def _commit_offsets(self, *, wait: bool = False) -> None:
@@ -321,4 +322,4 @@ class KafkaFeed:
         )
         if self._to_commit:
             self._reader.commit(self._to_commit, wait=wait)
-        self._to_commit, self._committed_at = {}, self.clock()
+        self._to_commit, self._committed_at = {}, time.monotonic()

@@ -22,6 +22,8 @@ LONGEST_HOLD = 5 * MINUTE
 (microseconds, spread by a fifth)."""
 LONGEST_ASKED = HOUR
 """The longest hold that a receiver may ask for with `Retry-After` (microseconds)."""
+UNTRIED = 2 * HOUR
+"""What waits is tried again each hour or so (`Retries.longest`). After this time nobody has tried (microseconds)."""
 ABOUT_THE_RECEIVER = frozenset({401, 403, 404, 405, 407, 408, 425})
 """Statuses below 500 that another alert would get, too. The others, such as 400, 413 or 422, are about one alert."""
 
@@ -42,8 +44,13 @@ def failed(
     counted = failures if at_once else failures - BREAKS_AFTER + 1
     held_until = state.held_until
     if counted > 0 or held_until is not None:
-        held_until = max(held_until or 0, at + max(min(LONGEST_HOLD, wait(max(counted, 1))), asked))
-    return ReceiverState(failures, state.down_since if state.failures else at, held_until, str(error))
+        held_until = max(
+            (held_until or 0) if state.is_held(at) else 0, at + max(min(LONGEST_HOLD, wait(max(counted, 1))), asked)
+        )
+    # If nobody tried for long after the hold was over, no process ran. What waited meanwhile has all its time ahead.
+    nobody_tried = state.held_until is not None and at - state.held_until > UNTRIED
+    down_since = state.down_since if state.failures and not nobody_tried else at
+    return ReceiverState(failures, down_since, held_until, str(error))
 
 
 def _about_the_receiver(error: Undelivered) -> bool:

@@ -21,6 +21,7 @@ from foreshock.monitor.delivery.digests import Scheduled
 from foreshock.monitor.delivery.notice import Receiver, notice_of, takes_digests
 from foreshock.monitor.delivery.route_settings import DigestSettings
 from foreshock.monitor.delivery.routes import Routing, everybody
+from foreshock.monitor.delivery.troubles import Troubles
 from foreshock.monitor.errors import MonitorError, Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, escalations, muted, outbox
 from foreshock.monitor.store import receivers as receiver_states
@@ -164,12 +165,14 @@ class Sender:
         on_state: OnState = _ignore,
         routing: Routing | None = None,
         digests: Sequence[DigestSettings] = (),
+        on_trouble: Callable[[str], None] = _ignore,
     ) -> None:
         """Prepare a sender; `with` starts and stops it.
 
         `routing`: who hears of what; None: everybody. `digests`: what is sent at stated times. `may_send` is called
         before each attempt, and says whether this process still has the task to deliver. `on_attempt` is called after
-        each attempt, and `on_state` twice a second, in the receivers' threads.
+        each attempt, and `on_state` twice a second, in the receivers' threads. `on_trouble` is called with the reason
+        why the store keeps it from delivering, and with "" once it delivers again.
         """
         self._engine = engine
         self._receivers = receivers
@@ -188,6 +191,7 @@ class Sender:
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
         self._fault: Exception | None = None
+        self._troubles = Troubles(on_trouble)
 
     def __enter__(self) -> Sender:
         with writing(self._engine) as connection:
@@ -215,12 +219,17 @@ class Sender:
         self._bells[0].set()
 
     def drain(self) -> None:
-        """Wait until every row is delivered or parked. Raises the unexpected error of a thread, if one failed."""
+        """Wait until every row is delivered or parked.
+
+        Raises the unexpected error of a thread, and that of the store if it does not pass (`Troubles.lasting`).
+        """
         self.wake()
         names = [receiver.name for receiver in self._receivers]
         while not self._stopping.is_set():
             if self._fault is not None:
                 raise self._fault
+            if (lasting := self._troubles.lasting()) is not None:
+                raise lasting
             with reading(self._engine) as connection:
                 if not deliveries.unsettled(connection, names):
                     return
@@ -228,23 +237,19 @@ class Sender:
 
     def _start(self, turn: Callable[[], None], bell: threading.Event, name: str) -> None:
         def loop() -> None:
-            waiting = False
             while not self._stopping.is_set():
                 bell.clear()
                 try:
                     if self._may_send():
                         turn()
-                    waiting = False
+                    self._troubles.well(name)
                 except (SQLAlchemyError, MonitorError) as error:
-                    # The store is unavailable or busy. Nothing is lost, because uncommitted attempts are repeated.
-                    if not waiting:
-                        _log().warning(
-                            "delivery is waiting for the store and will retry", error=str(error.args[0]).strip()
-                        )
-                    waiting = True
+                    # Nothing is lost, because uncommitted attempts are repeated.
+                    self._troubles.failed(name, error)
                 except Exception as error:  # a bug: the other threads continue, and `drain` must not wait for ever
                     self._fault = error
                     _log().exception("delivery failed with an unexpected error and will retry", thread=name)
+                    self._troubles.failed(name, error)
                 bell.wait(POLL_SECONDS)
 
         thread = threading.Thread(target=loop, name=name, daemon=True)
@@ -298,7 +303,7 @@ def deliver_to(
             state = receiver_states.state(connection, receiver.name)
             at = now()
             on_state(receiver.name, state, at)
-            if state.held_until is not None and state.held_until > at:
+            if state.is_held(at):
                 return sent
             # Only what was due at the start, so that each delivery is attempted once in a pass. After a hold, one is
             # tried, and decides about the others.

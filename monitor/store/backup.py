@@ -18,8 +18,8 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +63,12 @@ def backup(url: str, target: Path, progress: Progress = lambda done, total: None
         source = Path(parsed.database or "")
         _copy(source, partial, progress)
     else:
-        _begin(partial)
+        with _said(target):
+            _begin(partial)
         options = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
         _run("pg_dump", parsed, options)
-    _into_place(partial, target)
+    with _said(target):
+        _into_place(partial, target)
     return Copied(target.stat().st_size, time.monotonic() - began, database.HEAD)
 
 
@@ -89,7 +91,8 @@ def restore(url: str, source: Path, progress: Progress = lambda done, total: Non
             _must_be_free(target.with_name(target.name + beside))
         partial = target.with_name(f"{target.name}.partial")
         _copy(source, partial, progress)
-        _into_place(partial, target)
+        with _said(target):
+            _into_place(partial, target)
     else:
         options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", str(source)]
         _must_be_empty(url)
@@ -119,6 +122,15 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
         raise StoreError(f"{source} could not be copied to {target}: {error}") from error
     if damage != "ok":
         raise StoreError(f"{source} is damaged ({damage}). Use an older copy, or see docs/store.md#a-damaged-store.")
+
+
+@contextmanager
+def _said(target: Path) -> Iterator[None]:
+    """Turn an error of the file system into a StoreError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{target} could not be written: {error.strerror or error}.") from error
 
 
 def _begin(partial: Path) -> None:

@@ -20,10 +20,12 @@ from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.digests import MUTED
 from foreshock.monitor.store.outbox_events import DIGEST, OF_INCIDENT, comes_before
 from foreshock.monitor.store.times import iso, iso_or_none
-from foreshock.monitor.units import shown
+from foreshock.monitor.units import HOUR, shown
 
 NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 """The UUID namespace of delivery ids. It must never change."""
+FURTHEST = 2 * HOUR
+"""No delivery waits for longer until its next attempt (sender.Retries.longest; microseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,12 @@ def park_unknown(connection: Connection, receivers: Sequence[str], now: int) -> 
 def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
     """Return what to send to a receiver now.
 
+    What should wait for more than `FURTHEST` is due, too: the clock was ahead when that was written.
+
     Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
     later to an alert or an incident waits until what happened before is delivered or parked, also as part of a digest.
     """
-    found = connection.execute(_due(), {"to": receiver, "now": now, "most": limit}).all()
+    found = connection.execute(_due(), {"to": receiver, "now": now, "ahead": now + FURTHEST, "most": limit}).all()
     alerts = _texts(connection, {(row.alert_id, row.event) for row in found})
     return [
         Due(
@@ -119,7 +123,8 @@ def _due() -> Any:
         func.coalesce(whole.state, "") == "waiting",
     )
     decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
-    mine = (d.receiver == bindparam("to"), d.state == "waiting", d.next_attempt_at <= bindparam("now"))
+    is_due = or_(d.next_attempt_at <= bindparam("now"), d.next_attempt_at > bindparam("ahead"))
+    mine = (d.receiver == bindparam("to"), d.state == "waiting", is_due)
     of_outbox = and_(o.alert_id == d.alert_id, o.event == d.event)
     return (
         select(d.alert_id, d.event, d.attempts, d.shown_as, d.muted_by, decided_at)

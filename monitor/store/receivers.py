@@ -14,6 +14,10 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso_or_none
+from foreshock.monitor.units import HOUR
+
+FURTHEST = 2 * HOUR
+"""No receiver is held for longer at a time (breaker.LONGEST_ASKED; microseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,18 @@ class ReceiverState:
     """Nothing is sent to it before this time. After it, one delivery is tried first."""
     last_error: str = ""
 
+    def is_held(self, now: int) -> bool:
+        """Return whether nothing is sent to it now. A hold further ahead than any is was written by a clock that was
+        ahead, and is over."""
+        return self.held_until is not None and now < self.held_until <= now + FURTHEST
+
     def word(self, now: int) -> str:
         """Return `ok`, `failing` (but not held), `held` or `trial` (the next delivery decides)."""
         if not self.failures:
             return "ok"
         if self.held_until is None:
             return "failing"
-        return "held" if self.held_until > now else "trial"
+        return "held" if self.is_held(now) else "trial"
 
 
 WORKS = ReceiverState()
