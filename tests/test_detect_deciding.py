@@ -138,7 +138,7 @@ def test_a_crisis_fires_once_within_a_day_and_is_resolved(seed: int, times: floa
 
 
 def test_a_busy_neutral_day_is_volume_and_no_bad_news() -> None:
-    _, changes, _ = run(simulate(5, 40, during(30, 31, 4, 10, None)))
+    _, changes, _ = run(simulate(1, 36, during(30, 31, 4, 10, None)))
     assert fired(changes) == [("t04", "volume", "worse")]
     alert = next(c.alert for c in changes if c.event == "firing")
     assert alert.fired_at is not None
@@ -172,7 +172,7 @@ def test_a_slow_decline_is_drift(seed: int) -> None:
         passed = (at - START) / DAY - 22
         return rate, share + (0.75 - share) * min(max(passed, 0) / 12, 1) if topic == 4 else share
 
-    _, changes, _ = run(simulate(seed, 60, decline))
+    _, changes, _ = run(simulate(seed, 50, decline))
     # From the eighth day on three days of it are enough: then it is a spike. It is told once, though it lasts.
     assert [(t, d) for t, _, d in of_sentiment(changes)] == [("t04", "worse")]
     alert = next(c.alert for c in changes if c.event == "firing")
@@ -187,7 +187,7 @@ def test_a_decline_over_weeks_is_drift_told_once_while_it_lasts(seed: int) -> No
         passed = (at - START) / DAY - 36
         return rate, share + 0.3 * min(max(passed, 0) / 21, 1) if topic == 4 else share
 
-    _, changes, _ = run(simulate(seed, 84, decline))
+    _, changes, _ = run(simulate(seed, 70, decline))
     assert of_sentiment(changes) == [("t04", "drift", "worse")]
     alert = next(c.alert for c in changes if c.event == "firing" and c.alert.kind == "drift")
     assert alert.fired_at is not None
@@ -200,7 +200,7 @@ def test_a_slow_recovery_is_drift_for_the_better() -> None:
         passed = (at - START) / DAY - 32
         return rate, 0.75 + (0.1 - 0.75) * min(max(passed, 0) / 8, 1) if topic == 4 else share
 
-    assert fired(run(simulate(3, 60, recover))[1]) == [("t04", "drift", "better")]
+    assert fired(run(simulate(3, 50, recover))[1]) == [("t04", "drift", "better")]
 
 
 def test_an_outage_is_silence_until_the_next_story() -> None:
@@ -218,15 +218,15 @@ def test_weekends_without_news_are_no_silence() -> None:
     def working_days(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
         return (0.0 if topic == 4 and hour_class(at // HOUR) >= 24 else rate), share
 
-    assert "silence" not in {kind for _, kind, _ in fired(run(simulate(2, 46, working_days))[1])}
+    assert "silence" not in {kind for _, kind, _ in fired(run(simulate(2, 32, working_days))[1])}
 
 
 def test_a_holiday_of_the_whole_feed_is_no_silence() -> None:
     def holiday(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
-        return rate * (0.04 if START + 36 * DAY <= at < START + 40 * DAY else 1), share
+        return rate * (0.04 if START + 24 * DAY <= at < START + 28 * DAY else 1), share
 
     rules = replace(RULES, stall_after=7 * DAY)
-    assert fired(run(simulate(2, 42, holiday, topics=8), rules)[1]) == []
+    assert fired(run(simulate(2, 30, holiday, topics=8), rules)[1]) == []
 
 
 # Learning
@@ -258,7 +258,7 @@ def test_learning_ends_two_weeks_of_running_time_after_the_first_story() -> None
 
 
 def test_a_topic_with_one_story_ever_is_learning_and_nothing_else() -> None:
-    buckets = simulate(1, 40)
+    buckets = simulate(1, 22)
     lone = row("zz", 1, 1.0)
     buckets[5] = Bucket(buckets[5].start, (*buckets[5].topics, lone))
     state, changes, decisions = run(buckets)
@@ -272,7 +272,7 @@ def test_a_topic_with_one_story_ever_is_learning_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("negative", [0.0, 0.3, 0.999])
 def test_all_scores_equal_is_quiet(negative: float) -> None:
-    buckets = [Bucket(b.start, tuple(row(t.topic, t.stories, negative) for t in b.topics)) for b in simulate(1, 36)]
+    buckets = [Bucket(b.start, tuple(row(t.topic, t.stories, negative) for t in b.topics)) for b in simulate(1, 29)]
     _, changes, decisions = run(buckets)
     assert [c for c in changes if c.alert.kind != "silence"] == []
     polarity = round(10_000 * ((1 - negative) / 3 - negative))
@@ -284,7 +284,7 @@ def test_what_is_hardly_ever_negative_or_hardly_ever_not_is_quiet(share: float) 
     rng = np.random.default_rng(1)
     feed = [
         Bucket(START + hour * HOUR, tuple(row(f"t{n}", 30, rng.binomial(30, share) / 30) for n in range(4)))
-        for hour in range(45 * 24)
+        for hour in range(36 * 24)
     ]
     _, changes, _ = run(feed)
     assert of_sentiment(changes) == []
@@ -363,7 +363,7 @@ def eventful() -> tuple[list[Bucket], list[Decision], bytes]:
             return rate, share - min(max(day - 30, 0) * 0.02, 0.25)
         return rate, share
 
-    buckets = simulate(11, 62, change, topics=10)
+    buckets = simulate(11, 54, change, topics=10)
     state, changes, decisions = run(buckets, EVENTFUL)
     assert {k for _, k, _ in fired(changes)} == {"negativity_spike", "drift", "volume", "silence"}
     assert any(d.stalls for d in decisions)
@@ -375,8 +375,8 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
 ) -> None:
     buckets, decisions, final = eventful
     begins = [i for i, d in enumerate(decisions) if d.snapshot is not None][::6]
-    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes to the end.
-    for begin, end in zip(begins, [*begins[1:4], len(buckets), *begins[5:], len(buckets)], strict=True):
+    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes on for longer.
+    for begin, end in zip(begins, [*begins[1:-2], len(buckets), begins[-1], len(buckets)], strict=True):
         snapshot = decisions[begin].snapshot
         assert snapshot is not None
         state = State.restore(snapshot, EVENTFUL)
@@ -389,7 +389,7 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
         assert again[-1].snapshot is not None if end < len(buckets) else state.snapshot() == final
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_however_the_passage_is_split_and_restored_the_same_follows(
     eventful: tuple[list[Bucket], list[Decision], bytes], seed: int
@@ -495,13 +495,13 @@ def test_events_known_only_to_the_day_enter_no_window_shorter_than_a_day() -> No
 
 
 def test_three_topics_are_enough_to_be_quiet_and_to_hear_of_a_crisis() -> None:
-    assert fired(run(simulate(3, 45, topics=3))[1]) == []
+    assert fired(run(simulate(3, 34, topics=3))[1]) == []
     changes = run(simulate(3, 34, during(30, 31.5, 1, 3, 0.95), topics=3))[1]
     assert of_sentiment(changes) == [("t01", "negativity_spike", "worse")]
 
 
 def test_a_feed_that_started_in_a_crisis_is_told_no_recovery() -> None:
-    feed = simulate(4, 42, lambda i, at, k, p: (k, 0.9 if at < START + 5 * DAY else p), topics=8)
+    feed = simulate(4, 36, lambda i, at, k, p: (k, 0.9 if at < START + 5 * DAY else p), topics=8)
     assert "better" not in {d for _, _, d in fired(run(feed, DetectionRules(better=0.3))[1])}
 
 
@@ -510,22 +510,29 @@ def test_daylight_saving_moves_the_day_by_an_hour_and_raises_nothing() -> None:
         hour = at // HOUR + (1 if at >= START + 27 * DAY else 0)
         return rate, share + 0.15 * np.sin(2 * np.pi * (hour % 24) / 24)
 
-    assert fired(run(simulate(6, 42, local, topics=8))[1]) == []
+    assert fired(run(simulate(6, 36, local, topics=8))[1]) == []
 
 
 def test_a_topic_of_more_weight_rings_sooner_and_one_without_budget_never() -> None:
     buckets = simulate(1, 32, during(29.5, 31, 4, 3, 0.75))
+    crisis = next(place for place, bucket in enumerate(buckets) if bucket.start >= START + 29 * DAY)
+
+    def under(rules: DetectionRules) -> list[AlertChange]:
+        state, changes, _ = run(buckets[:crisis])
+        assert changes == []
+        state.adopt(rules)
+        return [change for bucket in buckets[crisis:] for change in decide(state, bucket).changes]
+
     heavy, light = (
         next(
             c.alert.fired_at or 0
-            for c in run(buckets, replace(RULES, weights=(("t04", w),)))[1]
+            for c in under(replace(RULES, weights=(("t04", w),)))
             if c.alert.kind == "volume" and c.alert.fired_at
         )
         for w in (50.0, 1.0)
     )
     assert heavy < light
-    none = replace(RULES, bad_news=0.0, volume=0.0)
-    assert of_sentiment(run(buckets, none)[1]) == []
+    assert of_sentiment(under(replace(RULES, bad_news=0.0, volume=0.0))) == []
 
 
 def test_another_budget_holds_from_the_next_bucket() -> None:
@@ -541,7 +548,7 @@ def test_another_budget_holds_from_the_next_bucket() -> None:
 
 
 def test_a_kind_is_fixed_when_pending() -> None:
-    _, changes, _ = run(simulate(1, 50, during(29.5, 44, 4, 1, 0.5)), EVENTFUL)
+    _, changes, _ = run(simulate(1, 36, during(20, 32, 4, 1, 0.5)), EVENTFUL)
     kinds: dict[str, set[str]] = {}
     for c in changes:
         kinds.setdefault(c.alert.id, set()).add(c.alert.kind)
@@ -552,7 +559,7 @@ def test_a_kind_is_fixed_when_pending() -> None:
 def test_a_busy_topic_rings_on_a_single_bucket() -> None:
     quiet = [
         Bucket(START + h * HOUR, tuple(row(f"t{i}", 12, 0.2 + 0.01 * (h % 5)) for i in range(6)))
-        for h in range(24 * 30)
+        for h in range(24 * 22)
     ]
     state, changes, _ = run(quiet)
     assert of_sentiment(changes) == []

@@ -99,8 +99,8 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     change: str, seed: int, towards: bool, new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
     before, after = CHANGES[change]
-    records = feed(480, seed, every=6_500)
-    first, second = write(tmp_path / "a.jsonl", records[:430]), write(tmp_path / "b.jsonl", records[430:])
+    records = feed(400, seed, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:440]), write(tmp_path / "b.jsonl", records[440:])
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": towards}
     replay(with_topics(later, before, **how), [first], scorer=quick_scorer)
@@ -165,7 +165,7 @@ def buckets_of_stories(draw: st.DrawFn) -> list[list[CountedStory]]:
     return found
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(buckets_of_stories(), st.integers(0, 5), st.sets(st.sampled_from("AB"), min_size=1))
 def test_counting_some_topics_again_gives_what_counting_gave(
     members: list[list[CountedStory]], cut: int, topics: set[str]
@@ -195,20 +195,30 @@ def test_counting_some_topics_again_gives_what_counting_gave(
     assert all(not rows for start, rows in expected.items() if start not in ruled)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any) -> tuple[Path, Path, Any]:
+    """A feed, a store of it before a fill, and all rows after the fill, which nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path, before, after = write(folder / "a.jsonl", feed(200, 5)), folder / "before.db", folder / "after.db"
+    replay(with_topics(f"sqlite:///{before}", BEFORE), [path], scorer=quick_scorer)
+    shutil.copy(before, after)
+    replay(with_topics(f"sqlite:///{after}", ADDED), [path], scorer=quick_scorer)
+    return path, before, all_rows(f"sqlite:///{after}")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_process_that_is_killed_in_a_fill_loses_and_doubles_nothing(
-    seed: int, new_store: Made, tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+    seed: int,
+    undisturbed: tuple[Path, Path, Any],
+    tmp_path: Path,
+    quick_scorer: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = write(tmp_path / "a.jsonl", feed(300, 5))
-    base = new_store("base")
-    replay(with_topics(base, BEFORE), [path], scorer=quick_scorer)
-    undisturbed, killed = tmp_path / "undisturbed.db", tmp_path / "killed.db"
-    for copy in (undisturbed, killed):
-        shutil.copy(tmp_path / "base.db", copy)
+    path, before, expected = undisturbed
+    killed = shutil.copy(before, tmp_path / "killed.db")
     monkeypatch.setattr(rereading, "STORIES_AT_A_TIME", 40)
     monkeypatch.setattr(recounting, "TAGS_AT_A_TIME", 30)
     monkeypatch.setattr(filling, "STEP_SECONDS", 0.0)
-    replay(with_topics(f"sqlite:///{undisturbed}", ADDED), [path], scorer=quick_scorer)
     rng, deaths = random.Random(seed), 0
     real = database.writing
 
@@ -232,7 +242,7 @@ def test_a_process_that_is_killed_in_a_fill_loses_and_doubles_nothing(
             except Killed:
                 deaths += 1
     assert deaths == 12
-    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
+    assert_same(all_rows(f"sqlite:///{killed}"), expected)
 
 
 def columns_of(url: str, topic: str) -> dict[str, Any]:
@@ -251,7 +261,7 @@ def columns_of(url: str, topic: str) -> dict[str, Any]:
 def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    first = write(tmp_path / "a.jsonl", feed(300, 3, every=7_000))
+    first = write(tmp_path / "a.jsonl", feed(210, 3, every=7_000))
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": False}
     replay(with_topics(later, BEFORE, **how), [first], scorer=quick_scorer)
@@ -265,8 +275,8 @@ def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
 def test_a_restart_finds_the_state_of_the_fill_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    records = feed(300, 4, every=7_000)
-    first, second = write(tmp_path / "a.jsonl", records[:275]), write(tmp_path / "b.jsonl", records[275:])
+    records = feed(210, 4, every=7_000)
+    first, second = write(tmp_path / "a.jsonl", records[:190]), write(tmp_path / "b.jsonl", records[190:])
     url = new_store("later")
     replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
     replay(with_topics(url, ADDED), [first], scorer=quick_scorer)
@@ -309,8 +319,8 @@ def crisis(topic: str, days: int, bad: range) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("over", [True, False])
 def test_a_fill_raises_nothing_about_the_past(over: bool, new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
     """A crisis that ended before the fill, or burns on through it: an alert of it would be of what is long known."""
-    records = crisis("Bolun", 33, range(23, 26) if over else range(23, 30))
-    cut = next(i for i, one in enumerate(records) if one["published_at"] >= START + 28 * 86_400)
+    records = crisis("Bolun", 26, range(17, 20) if over else range(17, 24))
+    cut = next(i for i, one in enumerate(records) if one["published_at"] >= START + 22 * 86_400)
     first, second = write(tmp_path / "a.jsonl", records[:cut]), write(tmp_path / "b.jsonl", records[cut:])
     rules = [{"name": name, "names": [name]} for name in ("Arvex", "Bolun", "Cimat", "Dolor")]
     later, always = new_store("later"), new_store("always")
@@ -532,7 +542,7 @@ def test_an_alert_from_before_a_fill_is_packed_as_it_was_decided(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
     """Though the fill gave its topic other stories, and another one a past."""
-    path, url = write(tmp_path / "a.jsonl", crisis("Bolun", 32, range(30, 32))), new_store("packs")
+    path, url = write(tmp_path / "a.jsonl", crisis("Bolun", 20, range(18, 20))), new_store("packs")
     rules = [{"name": name, "names": [name]} for name in ("Bolun", "Cimat", "Dolor")]
     replay(with_topics(url, rules), [path], scorer=quick_scorer)
     engine = connect(url, create=False)
@@ -556,7 +566,7 @@ def test_postgresql_is_filled_with_the_same_rows(
     postgres: str, new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
     """A topic that is added, then a rule that changes; and what was known in between."""
-    path, lite = write(tmp_path / "a.jsonl", feed(250, 10)), new_store("lite")
+    path, lite = write(tmp_path / "a.jsonl", feed(180, 10)), new_store("lite")
     for url in (postgres, lite):
         for topics in ([ARVEX], [ARVEX, BOLUN, GLOOM], [ARVEX, OTHER_BOLUN, GLOOM]):
             replay(with_topics(url, topics), [path], scorer=quick_scorer)

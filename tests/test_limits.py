@@ -283,12 +283,12 @@ def test_batches_closings_and_restarts_change_no_place(
     rng = np.random.default_rng(seed)
     stories = [
         record(n, [f"n{name}" for name in rng.integers(0, 30, 3)], source=str(rng.choice(["x", "y"])), every=400.0)
-        for n in range(60)
+        for n in range(40)
     ]
     # Copies of earlier stories that bring further names: an event may reach a name long after it was refused.
-    for n in range(20):
+    for n in range(14):
         copy = {"id": f"c{n}", "topics": [f"n{name}" for name in rng.integers(0, 40, 4)]}
-        stories.append({**stories[int(rng.integers(0, 60))], **copy, "published_at": START / 1e6 + 24_000 + 300 * n})
+        stories.append({**stories[int(rng.integers(0, 40))], **copy, "published_at": START / 1e6 + 16_000 + 300 * n})
     folder = tmp_path_factory.mktemp("places")
     path = write(folder / "news.jsonl", stories)
     limits = {"limits.topics": 12, "limits.topics_per_source": 8, "limits.topics_per_story": 2}

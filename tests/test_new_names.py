@@ -7,6 +7,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,25 @@ def quiet(state: State, watch: NewNames) -> list[AlertChange]:
 # What fires.
 
 
-def test_a_name_that_no_topic_has_fires_in_its_crisis_and_ends_after_a_quiet_day() -> None:
+Known = tuple[State, NewNames]
+
+
+@pytest.fixture(scope="module")
+def after_20_days() -> Known:
+    """What is known after twenty usual days, in which nothing fires."""
     state, watch = State.fresh(RULES), NewNames(SHARE)
     assert not watched(usual(20), state, watch)
+    return state, watch
+
+
+@pytest.fixture
+def known(after_20_days: Known) -> Known:
+    """A copy that a test may change."""
+    return deepcopy(after_20_days)
+
+
+def test_a_name_that_no_topic_has_fires_in_its_crisis_and_ends_after_a_quiet_day(known: Known) -> None:
+    state, watch = known
     changes = watched(crisis(480), state, watch)
     assert [(c.event, c.alert.topic, c.alert.kind) for c in changes] == [
         ("pending", NEW + "Halden", NEW_NAME),
@@ -122,10 +139,8 @@ def test_a_name_that_no_topic_has_fires_in_its_crisis_and_ends_after_a_quiet_day
     ],
     ids=["good news", "one source"],
 )
-def test_what_is_no_crisis_does_not_fire(burst: list[Bucket]) -> None:
-    state, watch = State.fresh(RULES), NewNames(SHARE)
-    watched(usual(20), state, watch)
-    assert not watched(burst, state, watch)
+def test_what_is_no_crisis_does_not_fire(burst: list[Bucket], known: Known) -> None:
+    assert not watched(burst, *known)
 
 
 def test_a_feed_that_starts_inside_a_crisis_fires_nothing_on_its_first_day() -> None:
@@ -182,9 +197,9 @@ def test_a_name_that_fires_keeps_its_place_in_a_flood() -> None:
 
 
 @hypothesis_settings(max_examples=4, deadline=None)
-@given(st.sets(st.integers(1, 24 * 13), max_size=6), st.integers(0, 3))
+@given(st.sets(st.integers(1, 24 * 9), max_size=6), st.integers(0, 3))
 def test_what_follows_does_not_depend_on_how_buckets_are_split_into_closings(cuts: set[int], seed: int) -> None:
-    buckets = [*usual(12, seed), *crisis(288), *(bucket(297 + hour, other=(0, 1, "wire")) for hour in range(30))]
+    buckets = [*usual(8, seed), *crisis(192), *(bucket(201 + hour, other=(0, 1, "wire")) for hour in range(30))]
     state, watch = State.fresh(RULES), NewNames(SHARE)
     whole = watched(buckets, state, watch)
     again, other, found = State.fresh(RULES), NewNames(SHARE), list[AlertChange]()
@@ -271,19 +286,19 @@ def settings_for(url: str, **flags: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A month of three companies on the list, and one day's crisis of one that is not."""
+    """Eighteen days of three companies on the list, and one day's crisis of one that is not."""
     rng, path = random.Random(3), tmp_path_factory.mktemp("feed") / "news.jsonl"
     bad = {"negative": 0.9, "neutral": 0.08, "positive": 0.02}
     dull = {"negative": 0.05, "neutral": 0.85, "positive": 0.1}
     rows = []
-    for hour in range(24 * 24):
+    for hour in range(18 * 24):
         name = rng.choice(("Bardon", "Celmere", "Dunwick", "Elford Steel", "Galdon Motors"))
         words = "warns of losses at its unit" if (wrong := rng.random() < 0.25) else "opens a plant in the region"
         rows.append((hour * 3600 + rng.random() * 3000, f"{name} {words} {rng.random()}", bad if wrong else dull))
     forms = ("Halden Foods", "Halden", "Halden Foods")
     does = ("recalls baby milk", "faces probe over deaths", "denies it")
     for number in range(9):
-        when = 22 * 86_400.0 + 9 * 3600 + number * 1500
+        when = 16 * 86_400.0 + 9 * 3600 + number * 1500
         unlike = " ".join(rng.choice(("ham", "jam", "pan", "tin", "fig")) + str(rng.random()) for _ in range(3))
         rows.append((when, f"{forms[number % 3]} {does[number % 3]} {unlike}", bad))
     with path.open("w") as file:
@@ -325,10 +340,9 @@ def test_its_messages_fit_the_published_schemas(store: str) -> None:
             jsonschema.validate({**said, "origin": "replay", "link": None}, alert)
 
 
-@pytest.mark.parametrize("records", [11, 400])
-def test_batches_change_no_row(feed: Path, store: str, tmp_path: Path, records: int) -> None:
+def test_batches_change_no_row(feed: Path, store: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/again.db"
-    replay(settings_for(url), [feed], batch_size=BatchSize(records=records))
+    replay(settings_for(url), [feed], batch_size=BatchSize(records=11))
     assert promised_rows(url) == promised_rows(store)
     assert watch_of(url).dump() == watch_of(store).dump()
 

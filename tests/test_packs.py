@@ -44,17 +44,17 @@ def test_an_alert_of_a_kind_that_is_not_known_here_is_read_as_it_was_sent() -> N
 
 
 def feed(path: Path) -> Path:
-    """Ten topics for ten weeks. One turns slowly worse in the last four of them, and one has a critical story."""
+    """Ten topics for seven weeks. One is worse in the last three of them, and one has a critical story."""
     rng, records = random.Random(4), list[dict[str, Any]]()
-    for hour in range(0, 70 * 24, 2):
+    for hour in range(0, 50 * 24, 2):
         for topic in rng.sample(range(10), 5):
-            bad = 0.75 if topic == 0 and hour > 42 * 24 else 0.25
+            bad = 0.75 if topic == 0 and hour > 29 * 24 else 0.25
             negative = 0.9 if rng.random() < bad else 0.05
             title = " ".join(rng.choices(WORDS, k=9))
             scores = {"negative": negative, "neutral": round(1 - negative, 4), "positive": 0.0}
             at = START + hour * 3600 + rng.randrange(300)
             records.append({"title": title, "published_at": at, "scores": scores, "topics": [f"T{topic}"]})
-    at, grave = START + 50 * DAY + 500, {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
+    at, grave = START + 40 * DAY + 500, {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
     more = {"id": "c1", "source": "wire", "scores": grave}
     records.append({**more, "title": "Acme gives a statement on its plant", "published_at": at})
     records.append({**more, "title": "Acme plant hit by explosion", "published_at": at + 60})

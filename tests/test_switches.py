@@ -63,11 +63,13 @@ from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 
 
-@pytest.fixture(autouse=True)
-def _quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _quick_models() -> Iterator[None]:
     """Weights "default" are quick, and others gloomy."""
     made = {"default": QuickScorer}
-    monkeypatch.setattr(wiring, "scorer_of", lambda model, kept=None: made.get(model.weights, Gloomy)())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "scorer_of", lambda model, kept=None: made.get(model.weights, Gloomy)())
+        yield
 
 
 def settings(url: str, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -86,8 +88,8 @@ def models_of(url: str) -> list[tuple[int, str | None]]:
 
 
 def test_stories_carry_the_model_that_was_in_force_when_they_count(new_store: Made, tmp_path: Path) -> None:
-    records = feed(400, 1, every=5_000)
-    first, second = write(tmp_path / "a.jsonl", records[:330]), write(tmp_path / "b.jsonl", records[330:])
+    records = feed(220, 1)
+    first, second = write(tmp_path / "a.jsonl", records[:180]), write(tmp_path / "b.jsonl", records[180:])
     url = new_store("one")
     replay(settings(url), [first])
     found = switch(settings(url), "gloomy")
@@ -105,7 +107,7 @@ def test_stories_carry_the_model_that_was_in_force_when_they_count(new_store: Ma
 
 
 def test_a_replay_with_the_recorded_bucket_gives_the_same_rows(new_store: Made, tmp_path: Path) -> None:
-    records = feed(400, 2, every=5_000)
+    records = feed(320, 2, every=5_000)
     first, second = write(tmp_path / "a.jsonl", records[:330]), write(tmp_path / "b.jsonl", records[330:])
     one, two = new_store("one"), new_store("two")
     replay(settings(one), [first])
@@ -119,18 +121,25 @@ def test_a_replay_with_the_recorded_bucket_gives_the_same_rows(new_store: Made, 
     assert_same(all_rows(two), all_rows(one))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, _quick_models: None) -> tuple[Path, Any]:
+    """A store before a switch, and all rows after the switch, which nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    before, after = folder / "before.db", folder / "after.db"
+    replay(settings(f"sqlite:///{before}"), [write(folder / "a.jsonl", feed(200, 5))])
+    shutil.copy(before, after)
+    switch(settings(f"sqlite:///{after}"), "gloomy")
+    return before, all_rows(f"sqlite:///{after}")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_switch_that_is_killed_goes_on_where_it_was(
-    seed: int, new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, undisturbed: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path / "a.jsonl", feed(300, 5))
-    replay(settings(new_store("base")), [path])
-    undisturbed, killed = (tmp_path / f"{name}.db" for name in ("undisturbed", "killed"))
-    for copy in (undisturbed, killed):
-        shutil.copy(tmp_path / "base.db", copy)
+    before, expected = undisturbed
+    killed = shutil.copy(before, tmp_path / "killed.db")
     monkeypatch.setattr(rescoring, "STORIES_AT_A_TIME", 30)
     monkeypatch.setattr(switching, "STEP_SECONDS", 0.0)
-    switch(settings(f"sqlite:///{undisturbed}"), "gloomy")
     rng, deaths, real = random.Random(seed), 0, database.writing
 
     @contextmanager
@@ -155,17 +164,17 @@ def test_a_switch_that_is_killed_goes_on_where_it_was(
                 deaths += 1
     assert deaths
     assert found is not None
-    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
+    assert_same(all_rows(f"sqlite:///{killed}"), expected)
     again = switch(settings(f"sqlite:///{killed}"), "gloomy")
     assert again.state == "unchanged"
-    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
+    assert_same(all_rows(f"sqlite:///{killed}"), expected)
 
 
 def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path
 ) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 3, every=7_000))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(210, 3, every=7_000))])
     switch(settings(url), "gloomy")
     engine = connect(url, create=False)
 
@@ -189,7 +198,7 @@ def test_settings_that_are_adopted_at_the_bucket_of_a_switch_after_it_are_not_fo
     new_store: Made, tmp_path: Path
 ) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 3))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(150, 3))])
     switch(settings(url), "gloomy")
     engine, at = connect(url, create=False), only(url).in_force_from or 0
     assert at == decided(url)
@@ -210,7 +219,7 @@ def test_settings_that_are_adopted_at_the_bucket_of_a_switch_after_it_are_not_fo
 
 def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
     """As a store does that the new model scored all along."""
-    path = write(tmp_path / "a.jsonl", feed(700, 3, every=3_000))
+    path = write(tmp_path / "a.jsonl", feed(500, 3, every=3_000))
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
@@ -230,7 +239,7 @@ def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: M
 
 def test_rows_before_the_switch_stay_as_they_were_known(new_store: Made, tmp_path: Path) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(400, 4))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(200, 4))])
     before = list(open_store(url).series_rows(["_all", "T1"]))
     switch(settings(url), "gloomy")
     assert list(open_store(url).series_rows(["_all", "T1"])) == before
@@ -239,8 +248,8 @@ def test_rows_before_the_switch_stay_as_they_were_known(new_store: Made, tmp_pat
 def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_settings(
     new_store: Made, tmp_path: Path
 ) -> None:
-    url, records = new_store("one"), feed(500, 6)
-    cuts = [records[:300], records[300:400], records[400:]]
+    url, records = new_store("one"), feed(250, 6)
+    cuts = [records[:150], records[150:200], records[200:]]
     paths = [write(tmp_path / f"{place}.jsonl", some) for place, some in enumerate(cuts)]
     replay(settings(url), [paths[0]])
     there = switch(settings(url), "gloomy")
@@ -258,7 +267,7 @@ def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_set
 
 
 def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_path: Path) -> None:
-    url, records = new_store("one"), feed(400, 7)
+    url, records = new_store("one"), feed(200, 7)
     for place, record in enumerate(records):
         if place % 2:
             record["scores"] = {"negative": 0.1, "neutral": 0.2, "positive": 0.7}
@@ -282,10 +291,10 @@ def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_pat
 
 def test_a_chart_leaves_out_rows_that_were_counted_again_of_other_stories(new_store: Made, tmp_path: Path) -> None:
     """Rows that were put together since, or that a fill replaced, have another number of events."""
-    url, records = new_store("one"), feed(500, 1, every=5_000)
-    replay(settings(url), [write(tmp_path / "a.jsonl", records[:420])])
+    url, records = new_store("one"), feed(250, 1)
+    replay(settings(url), [write(tmp_path / "a.jsonl", records[:210])])
     switch(settings(url), "gloomy")
-    replay(settings(url), [write(tmp_path / "b.jsonl", records[420:])])
+    replay(settings(url), [write(tmp_path / "b.jsonl", records[210:])])
     b, bucket = schema.buckets, 300_000_000
     with writing(connect(url, create=False)) as connection:
         rows = connection.execute(select(b).where(b.c.topic == "_all").order_by(b.c.start)).all()
@@ -318,7 +327,7 @@ def test_nothing_can_be_switched_before_something_is_scored(new_store: Made) -> 
 
 def test_the_counted_rows_are_those_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
     """Where both models agree on what is an event, they are the rows of a store that the new model began."""
-    records = [r for r in feed(500, 8, every=4_000) if r["id"].startswith("s")]
+    records = [r for r in feed(250, 8) if r["id"].startswith("s")]
     path = write(tmp_path / "a.jsonl", list({r["id"]: r for r in records}.values()))
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
@@ -520,7 +529,7 @@ def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_bac
     new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 11))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(120, 11))])
     engine, rules = connect(url, create=False), TimeRules()
     with writing(engine) as connection:
         planned = switches.plan(connection, {"weights": "gone"}, "gone-1", rules)
@@ -639,8 +648,8 @@ def test_a_batch_that_did_not_know_of_the_switch_is_not_written(new_store: Made,
 def test_the_command_prints_how_it_stands_and_series_say_where_the_model_changed(
     new_store: Made, tmp_path: Path
 ) -> None:
-    url, records = new_store("one"), feed(400, 13)
-    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
+    url, records = new_store("one"), feed(260, 13)
+    first, second = write(tmp_path / "a.jsonl", records[:200]), write(tmp_path / "b.jsonl", records[200:])
     replay(settings(url), [first])
     call = CliRunner()
     found = call.invoke(app, ["model", "switch", "gloomy", "--store", url, "--json"])
@@ -662,8 +671,8 @@ def test_the_command_prints_how_it_stands_and_series_say_where_the_model_changed
 
 @pytest.mark.postgres
 def test_postgresql_gives_the_same_rows(postgres: str, new_store: Made, tmp_path: Path) -> None:
-    records = feed(300, 14)
-    first, second = write(tmp_path / "a.jsonl", records[:240]), write(tmp_path / "b.jsonl", records[240:])
+    records = feed(220, 14)
+    first, second = write(tmp_path / "a.jsonl", records[:180]), write(tmp_path / "b.jsonl", records[180:])
     lite = new_store("lite")
     for url in (postgres, lite):
         replay(settings(url), [first])
@@ -715,7 +724,7 @@ def test_a_replay_whose_settings_name_the_model_after_the_switch_is_refused(
 
 def test_how_far_a_switch_is_is_said(new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 16))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(150, 16))])
     monkeypatch.setattr(rescoring, "STORIES_AT_A_TIME", 60)
     engine, rules = connect(url, create=False), TimeRules()
     with writing(engine) as connection:
