@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 assert feed is not None
 assert LETTERS is not None
 START = 1_704_067_200
-CALM = (START + 16 * 86_400 + 12 * 3600 + 600) * 1_000_000
+CALM = (START + 8 * 86_400 + 12 * 3600 + 600) * 1_000_000
 """The end of a bucket of an ordinary day."""
 
 
