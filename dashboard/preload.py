@@ -41,7 +41,7 @@ def scripts(folder: Path, stems: Iterable[str]) -> list[str]:
     >>> scripts(Path("no such folder"), CHART)
     []
     """
-    there, found = [path.name for path in folder.glob("*.js")], set[str]()
+    there, found = _names(folder, folder.stat().st_mtime_ns) if folder.is_dir() else (), set[str]()
     waiting = [name for stem in stems for name in there if name.startswith(f"{stem}.")]
     while waiting:
         name = waiting.pop()
@@ -50,6 +50,12 @@ def scripts(folder: Path, stems: Iterable[str]) -> list[str]:
                 waiting += _imports(folder / name)
                 found.add(name)
     return sorted(found)
+
+
+@lru_cache(maxsize=8)
+def _names(folder: Path, changed_at: int) -> tuple[str, ...]:
+    """Return the names of the scripts in a folder, which is listed once for all pages. `changed_at`: its time stamp."""
+    return tuple(path.name for path in folder.glob("*.js"))
 
 
 @lru_cache(maxsize=4096)

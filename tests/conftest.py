@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -447,16 +447,21 @@ def make_crisis_store(folder: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest files first, so that no test process is left with one of them at the end of a run.
+    """Let files that wait run beside files that compute, and the short files at the end.
 
-    These are files with a broker, then other slow ones. `--no-loadscope-reorder` keeps this order.
+    Files wait whose tests start brokers, browsers or processes. Several of them at once would leave the cores idle.
+    `--no-loadscope-reorder` keeps this order.
     """
-
-    def place(marks: Iterable[pytest.Mark]) -> int:
-        names = {mark.name for mark in marks}
-        return 0 if "kafka" in names else 1 if "slow" in names else 2
-
-    first: dict[Path, int] = {}
+    waiting, slow = set[Path](), set[Path]()
     for item in items:
-        first[item.path] = min(first.get(item.path, 2), place(item.iter_markers()))
-    items.sort(key=lambda item: first[item.path])
+        marks = {mark.name for mark in item.iter_markers()}
+        if marks & {"kafka", "browser"} or "processes" in getattr(item, "fixturenames", ()):
+            waiting.add(item.path)
+        elif "slow" in marks:
+            slow.add(item.path)
+    files = dict.fromkeys(item.path for item in items)
+    computing = [path for path in files if path in slow - waiting]
+    places = {path: (1, float(place)) for place, path in enumerate(computing)}
+    for place, path in enumerate(path for path in files if path in waiting):
+        places[path] = (1, place * len(computing) / len(waiting) - 0.5)
+    items.sort(key=lambda item: places.get(item.path, (2, 0.0)))

@@ -81,6 +81,12 @@ def ticking() -> Callable[[], int]:
     return lambda: START + time.time_ns() // 1_000 - begun
 
 
+@pytest.fixture(autouse=True)
+def _no_more_belated_rows_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliver belated rows at once: the alerts of most tests are from the past."""
+    monkeypatch.setattr(sender, "FOLD_SECONDS", 0.0)
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/store.db"
@@ -581,6 +587,7 @@ def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(eng
             from foreshock.monitor.delivery.settings import WebhookSettings
             from foreshock.monitor.delivery.webhook import Webhook
             from foreshock.monitor.store.database import connect
+            sender.FOLD_SECONDS = 0.0
             sender.deliveries.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True, version=1)
             with sender.Sender(connect({url!r}, create=False), [Webhook(hook)]) as running:
@@ -711,6 +718,7 @@ def test_a_sender_folds_once_nothing_more_comes(engine, clock, monkeypatch):
 
 
 def test_a_feed_that_lags_for_ever_is_told_of_all_the_same(engine, clock, monkeypatch):
+    monkeypatch.setattr(sender, "FOLD_SECONDS", 10.0)
     monkeypatch.setattr(sender, "LONGEST_FOLD_SECONDS", 0.5)
     clock.forward(7200)
     desk = Scripted("desk")

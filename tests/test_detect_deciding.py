@@ -375,7 +375,7 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
 ) -> None:
     buckets, decisions, final = eventful
     begins = [i for i, d in enumerate(decisions) if d.snapshot is not None][::6]
-    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes on for longer.
+    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes on longer.
     for begin, end in zip(begins, [*begins[1:-2], len(buckets), begins[-1], len(buckets)], strict=True):
         snapshot = decisions[begin].snapshot
         assert snapshot is not None

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from foreshock.analysis.connections import attempts
 from foreshock.cli import main
 from foreshock.ingest import connection
 from foreshock.ingest.errors import FeedUnavailable
+from foreshock.ingest.kafka import TopicReader
 from foreshock.monitor.delivery.messages import Message
 from foreshock.monitor.delivery.probe import probe_message, probe_webhook
 from foreshock.monitor.delivery.settings import MessageSettings
@@ -78,8 +80,9 @@ def test_a_feed_whose_last_poll_failed_is_a_problem_until_it_answers(
 
 
 def test_connect_tries_each_feed_broker_and_receiver_and_sends_nothing(
-    server: Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TopicReader, "connect", partialmethod(TopicReader.connect, timeout=0.5))
     server.sends(rss_of(entry(1, time.time() - 60)))
     with listening(lambda _: None) as (url, requests):
         Path("foreshock.toml").write_text(

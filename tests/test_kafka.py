@@ -183,7 +183,7 @@ def test_until_end_gives_the_buckets_and_alerts_of_a_replay_of_the_same_records(
 def test_killed_and_started_again_until_end_leaves_the_rows_of_one_run(
     tmp_path: Path, url: str, broker: Broker, topic: str, processes: Processes
 ) -> None:
-    log = news(6_000, partitions=4, disorder=0, scored=1.0, oddities=0)
+    log = news(3_000, partitions=4, disorder=0, scored=1.0, oddities=0)
     produce(broker, topic, log)
     kafka = {"bootstrap_servers": broker.bootstrap, "topic": topic, "group": topic, "accept_scores": True}
     config = processes.settings(store={"url": url}, kafka=kafka)

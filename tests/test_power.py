@@ -72,9 +72,7 @@ def past() -> Past:
     return made_past()
 
 
-def tried(
-    past: Past, topic: str, changes: tuple[Change, ...], plants: int, *, since: int = LEARNED
-) -> dict[str, Any]:
+def tried(past: Past, topic: str, changes: tuple[Change, ...], plants: int, *, since: int = LEARNED) -> dict[str, Any]:
     learned = START + since * DAY if topic != "clogs" else None
     at = moments(past, RULES, topic, learned, WEEK, plants)
     return {noticed.change.name: noticed for noticed in measure(past, RULES, topic, at, WEEK, changes)}
