@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from foreshock.monitor.severity import LEVELS, WARNING
-from foreshock.monitor.store.deliveries import Due
-from foreshock.monitor.store.outbox_events import DIGEST
+
+if TYPE_CHECKING:  # the settings check templates with a sample, and load without the store
+    from foreshock.monitor.store.deliveries import Due
 
 SAMPLE_ALERT: dict[str, Any] = {
     "id": "00000000-0000-0000-0000-000000000000",
@@ -154,6 +155,8 @@ def notice_of(item: Due, external_url: str | None) -> Notice:
 
 def _digest(item: Due, external_url: str | None) -> Notice:
     """Return the notice of a digest, with a link for each incident."""
+    from foreshock.monitor.store.outbox_events import DIGEST
+
     body = dict(item.alert["digest"])
     for key in ("incidents", "fired", "ended"):
         if key in body:
