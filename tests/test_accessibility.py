@@ -50,7 +50,15 @@ def pages(store: Path) -> list[str]:
     # A topic with lines, and one with events one by one; what there is not.
     topics = [text.address("Topic", topic="Weftware"), text.address("Topic", topic="Vale", range="week")]
     alerts = ["Alerts", text.address("Alerts", alert=alert), text.address("Alerts", incident=incident)]
-    return ["", *topics, *alerts, text.address("Alerts", alert="none"), "Stories", "Stories?words=zzz", "Health"]
+    return [
+        "?open=Weftware",
+        *topics,
+        *alerts,
+        text.address("Alerts", alert="none"),
+        "Stories",
+        "Stories?words=zzz",
+        "Health",
+    ]
 
 
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
@@ -75,32 +83,48 @@ def findings(page: Any, only: dict[str, Any] | None = None, within: str = "html"
     ]
 
 
+def fits(page: Any, width: int) -> bool:
+    """Return whether the page scrolls in no direction but down, and has the colours of its theme."""
+    color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
+    wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+    return bool(wide <= width and color not in ("", "rgb(0, 0, 0)"))
+
+
+def look(page: Any, scheme: str) -> None:
+    """Show the page in a theme."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("s => getComputedStyle(document.querySelector('.stApp')).colorScheme === s", arg=scheme)
+
+
 @pytest.mark.browser
-def test_no_page_has_a_serious_finding_in_either_theme(
+def test_no_page_has_a_serious_finding_or_scrolls_sideways_in_either_theme(
     browser: Any,  # noqa: F811
     base: str,
     tab: Any,  # noqa: F811
     store: Path,
 ) -> None:
-    desk, titles, schemes = Desk(browser, base, tab=tab), set[str](), ["light", "dark"]
+    desk, titles = Desk(browser, base, tab=tab), set[str]()
     for path in pages(store):
         page = desk.open(path)
         page.wait_for_timeout(1000)
         titles.add(page.title())
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(
-                "s => getComputedStyle(document.querySelector('.stApp')).colorScheme === s", arg=scheme
-            )
-            assert findings(page, None if scheme == schemes[0] else COLOURS) == [], f"{path}, {scheme}"
+        for scheme in ("light", "dark"):
+            look(page, scheme)
+            assert findings(page, None if scheme == "light" else COLOURS) == [], f"{path}, {scheme}"
             for form in page.get_by_test_id("stPopoverButton").all() if "?alert=" in path else ():
                 form.click()
                 page.get_by_test_id("stPopoverBody").get_by_label("Your name").wait_for()
-                known = (COLOURS, "[data-testid=stPopoverBody]") if scheme == schemes[1] else ()
+                known = (COLOURS, "[data-testid=stPopoverBody]") if scheme == "dark" else ()
                 assert findings(page, *known) == [], f"{path}, {scheme}, {form.inner_text()}"
                 page.keyboard.press("Escape")
                 page.get_by_test_id("stPopoverBody").wait_for(state="hidden")
-        schemes.reverse()  # the next page begins in the theme that this one ends in
+            assert fits(page, 1280), f"{path}, {scheme}"
+        page.set_viewport_size({"width": 390, "height": 900})
+        page.wait_for_timeout(500)
+        for scheme in ("dark", "light"):
+            look(page, scheme)
+            assert fits(page, 390), f"{path}, {scheme}, on a phone"
+        page.set_viewport_size({"width": 1280, "height": 900})
     assert titles == {f"{name} – Foreshock" for name in ("Now", "Topic", "Alerts", "Stories", "Health")}
     # On a phone the pages are another row of links.
     page.set_viewport_size({"width": 390, "height": 900})
@@ -108,6 +132,11 @@ def test_no_page_has_a_serious_finding_in_either_theme(
         desk.open(path)
         page.wait_for_timeout(1000)
         assert findings(page) == [], f"{path} at 390 pixels"
+    menu = page.locator(".st-key-fs-menu a")  # no menu stays open
+    assert menu.all_inner_texts() == ["Now", "Topic", "Alerts", "Stories", "Health"]
+    menu.nth(2).click()
+    page.wait_for_url("**/Alerts")
+    assert page.get_by_test_id("stSidebar").filter(visible=True).count() == 0
     assert desk.console == []
     desk.close()
 

@@ -38,7 +38,6 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-PAGES = ("?open=Weftware", "Topic?topic=Weftware", "Alerts", "Stories", "Health")
 
 
 @pytest.fixture(scope="module")
@@ -286,35 +285,6 @@ def test_the_pointer_reads_the_chart_and_draws_a_range_that_the_address_keeps(de
     assert desk.console == []
 
 
-def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, tab: Any) -> None:
-    desk, schemes, widths = Desk(browser, base, tab=tab), ["light", "dark"], [1280, 390]
-    for path in PAGES:
-        page = desk.open(path)
-        for width in widths:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(800)
-            for scheme in schemes:
-                page.emulate_media(color_scheme=scheme)
-                page.wait_for_function(
-                    "s => getComputedStyle(document.querySelector('.stApp')).colorScheme === s", arg=scheme
-                )
-                wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
-                assert wide <= width, f"{path}, {scheme}"
-                color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
-                assert color not in ("", "rgb(0, 0, 0)"), f"{path}, {scheme}"
-            schemes.reverse()
-        widths.reverse()  # the next page is loaded in the width and the theme that this one ends in
-    # On a phone, the pages are one row of links: no menu stays open.
-    page.set_viewport_size({"width": 390, "height": 900})
-    menu = page.locator(".st-key-fs-menu a")
-    assert menu.all_inner_texts() == ["Now", "Topic", "Alerts", "Stories", "Health"]
-    menu.nth(2).click()
-    page.wait_for_url("**/Alerts")
-    assert page.get_by_test_id("stSidebar").filter(visible=True).count() == 0
-    assert desk.console == []
-    desk.close()
-
-
 def test_streamlits_menu_deploy_button_and_footer_are_off(desk: Desk) -> None:
     page = desk.open()
     for test_id in ("stMainMenu", "stAppDeployButton", "stDeployButton"):
@@ -332,12 +302,12 @@ def test_the_page_refreshes_in_place(desk: Desk, store: Path) -> None:
     assert page.evaluate("window.stayed") is True
 
 
-def test_two_dashboards_on_one_store_show_the_same(browser: Any, base: str, store: Path) -> None:
+def test_two_dashboards_on_one_store_show_the_same(browser: Any, base: str, tab: Any, store: Path) -> None:
     settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
     with serve.started(settings):
         said = []
         for address in (base, serve.address(settings)):
-            desk = Desk(browser, address)
+            desk = Desk(browser, address, tab=tab)
             page = desk.open()
             page.locator(".fs-table tbody tr").first.wait_for()  # the last of the page: all is drawn
             said.append(page.locator(".fs-say").all_inner_texts())
@@ -379,7 +349,7 @@ HOSTILE = [
 
 
 def test_hostile_stories_are_shown_as_text_and_nothing_executes(
-    browser: Any, tmp_path: Path, quick_scorer: Any
+    browser: Any, tab: Any, tmp_path: Path, quick_scorer: Any
 ) -> None:
     from foreshock.monitor.settings import StoreSettings
     from foreshock.processes.replay import replay
@@ -399,7 +369,7 @@ def test_hostile_stories_are_shown_as_text_and_nothing_executes(
     replay(settings, [feed], scorer=quick_scorer)
     served = ServeSettings(store=url, port=free_port())
     with serve.started(served):
-        desk = Desk(browser, serve.address(served))
+        desk = Desk(browser, serve.address(served), tab=tab)
         page = desk.open("Stories")
         page.locator(".fs-table tbody tr").first.wait_for()
         shown = page.locator(".fs-table").inner_text()
@@ -423,11 +393,13 @@ def test_hostile_stories_are_shown_as_text_and_nothing_executes(
         desk.close()
 
 
-def test_the_page_lives_through_the_store_going_and_coming(browser: Any, crisis_store: Path, tmp_path: Path) -> None:
+def test_the_page_lives_through_the_store_going_and_coming(
+    browser: Any, tab: Any, crisis_store: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "news.db"
     settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
     with serve.started(settings):
-        desk = Desk(browser, serve.address(settings))
+        desk = Desk(browser, serve.address(settings), tab=tab)
         page = desk.open()
         page.get_by_text("No store yet").wait_for()
         shutil.copy(crisis_store, store)
@@ -450,7 +422,7 @@ def has_buckets(store: Path) -> bool:
 STORIES = BatchSize().records + 500
 
 
-def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path) -> None:
+def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tab: Any, tmp_path: Path) -> None:
     """A replay is killed in its middle: the page shows what was decided, and the next run goes on."""
     from foreshock.demo import generator
 
@@ -468,7 +440,7 @@ def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path
         wait_until(lambda: has_buckets(store), "something is decided", 60, every=0.01)
         run.send_signal(signal.SIGSTOP)  # so that it does not come to its end before the page is there
         stack.enter_context(serve.started(settings))
-        desk = Desk(browser, serve.address(settings))
+        desk = Desk(browser, serve.address(settings), tab=tab)
         page = desk.open()
         page.locator(".fs-table tbody tr").first.wait_for(timeout=60_000)
         run.kill()
