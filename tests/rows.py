@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 Rows = dict[str, list[tuple[Any, ...]]]
 """By table, in key order."""
@@ -14,6 +15,21 @@ NOT_THE_NEWS = {
     *("lease", "deliveries", "receivers", "escalations", "digests", "desk_actions", "rss_feeds", "sent_ahead"),
 }
 """Tables that say what happened to us and to alerts under way, not what the feed said."""
+
+
+def stored(url: str) -> int:
+    """How many stories a store has; none while there is no store. It is asked often, so it counts without reading."""
+    from foreshock.monitor.store import schema
+    from foreshock.monitor.store.database import connect, reading
+
+    with suppress(Exception):
+        engine = connect(url, create=False)
+        try:
+            with reading(engine) as connection:
+                return int(connection.scalar(select(func.count()).select_from(schema.stories)) or 0)
+        finally:
+            engine.dispose()
+    return 0
 
 
 def all_rows(url: str) -> Rows:

@@ -26,7 +26,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from test_kafka import produce
 
-STORIES = int(os.environ.get("FORESHOCK_CHAOS_STORIES", "1500"))
+STORIES = int(os.environ.get("FORESHOCK_CHAOS_STORIES", "1200"))
 SEEDS = [int(seed) for seed in os.environ.get("FORESHOCK_CHAOS_SEEDS", "1").split(",")]
 PARTITIONS = 8
 PATIENCE = 120 + STORIES / 20

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from feeds import START, Log, news
 from processes import Processes
-from rows import assert_same, promised_rows
+from rows import assert_same, promised_rows, stored
 from servers import Broker, wait_until
 from sqlalchemy import select
 
@@ -97,12 +97,6 @@ def running(start: Callable[..., Any], settings: Settings, **more: Any) -> Itera
             raise errors[0]
 
 
-def stored(url: str) -> int:
-    with contextlib.suppress(Exception):
-        return len(list(open_store(url).stories()))
-    return 0
-
-
 def read(url: str, table: Any) -> list[Any]:
     engine = connect(url, create=False)
     try:
@@ -133,16 +127,17 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def crisis() -> Log:
-    """The demo's feed up to a day and a half into its crisis, over four partitions, each in time order."""
+    """Three weeks of the demo's feed, up to a day and a half into its crisis, over four partitions in time order."""
     from datetime import timedelta
 
     from foreshock.demo import generator
 
     until = (generator.truth(7).crisis.start + timedelta(hours=36)).timestamp()
+    begin = until - timedelta(weeks=3).total_seconds()
     log: Log = {number: [] for number in range(4)}
     for place, record in enumerate(generator.generate(7)):
         at = _seconds(record["published_at"])
-        if at < until:
+        if begin <= at < until:
             # Copies of a story go wherever they like: a hash of its number, not of its id.
             log[place * 2_654_435_761 % 2**32 % 4].append(json.dumps({**record, "published_at": at}).encode())
     return log

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from feeds import START, news
 from processes import Process, Processes
-from rows import assert_same, promised_rows
+from rows import assert_same, promised_rows, stored
 from servers import OwnBroker, OwnPostgres, free_port, wait_until
 from test_chaos import Store
-from test_kafka import partitions, produce, send, settings_for, stored, story
+from test_kafka import partitions, produce, send, settings_for, story
 
 from foreshock.processes.run import run
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from rows import stored
 from sqlalchemy.exc import OperationalError
 
 from foreshock.cli import main
@@ -520,12 +521,6 @@ def running_in_a_thread(settings: Settings, scorer: Any) -> Iterator[Stop]:
         thread.join(20)
     assert not thread.is_alive()
     assert errors == []
-
-
-def stored(url: str) -> int:
-    with contextlib.suppress(Exception):
-        return len(list(open_store(url).stories()))
-    return 0
 
 
 def asked(url: str) -> bool:
