@@ -56,6 +56,8 @@ class TopicReader:
 
         None: the log was cut short of what was read (KIP-320), or the topic was made again.
         """
+        self.missing = ""
+        """Why the last look found no topic, where it was deleted since; empty while there is one."""
         self._settings = settings
         self._shared = shared
         self._session_timeout = session_timeout
@@ -309,7 +311,9 @@ class TopicReader:
         (found,) = self._admin.describe_topics([self._settings.topic])
         self._silent_since = None
         if found["error_code"]:
-            raise TopicMissing(f"Kafka at {self.servers} has no topic {self._settings.topic}.")
+            self.missing = f"Kafka at {self.servers} has no topic {self._settings.topic}."
+            raise TopicMissing(self.missing)
+        self.missing = ""
         numbers = sorted(p["partition_index"] for p in found["partitions"])
         self._topic = Topic(str(found["topic_id"] or "").replace("-", ""), tuple(numbers))
         return self._topic

@@ -65,6 +65,8 @@ class MemoryReader:
 
     # TopicReader's side.
 
+    missing = ""
+
     def connect(self, timeout: float = 10.0) -> Topic:
         if self._is_silent():
             raise BrokerUnavailable("No Kafka in memory: it is silent.")

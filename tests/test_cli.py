@@ -111,11 +111,12 @@ def test_help_is_quick_and_imports_nothing_heavy():
         (["model", "adapt", "no.csv", "--out", "desk.json"], 2),  # what is wrong with the file needs no model
     ],
 )
-def test_a_command_that_does_not_score_imports_no_torch(command, code_of_it):
+def test_a_command_that_neither_scores_nor_stores_imports_no_torch_and_no_sqlalchemy(command, code_of_it):
     Path("feed.jsonl").write_text('{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n')
     code = (
         f"import sys; from foreshock.cli import main; assert main({command!r}) == {code_of_it}; "
-        "print(sorted(set(sys.modules) & {'torch', 'transformers', 'streamlit', 'pandas'}), file=sys.stderr)"
+        "heavy = {'torch', 'transformers', 'streamlit', 'pandas', 'sqlalchemy'}; "
+        "print(sorted(set(sys.modules) & heavy), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ from foreshock.ingest.errors import IngestError
 from foreshock.monitor.errors import Misconfigured, StoreError
 from foreshock.monitor.store import counts, open_store, schema
 from foreshock.monitor.store.database import connect, reading
+from foreshock.observability.metrics import health
 from foreshock.processes import redrive, replay
 from foreshock.processes.run import run
 from foreshock.processes.stop import Stop
@@ -443,9 +444,12 @@ def test_a_topic_deleted_and_made_again_is_another_topic(
     with running(run, settings_for(url, broker, topic), scorer=quick_scorer):
         wait_until(lambda: stored(url) == 5, "the first topic's stories are stored")
         broker.delete_topic(topic)
+        missing = f"has no topic {topic}"
+        wait_until(lambda: any(missing in reason for reason in health.reasons()), "its absence is a reason")
         produce(broker, topic, {0: [story(f"again-{n}", START + 900 + n) for n in range(3)]})
         wait_until(lambda: stored(url) == 8, "the second topic's stories are stored", 60)
         wait_until(lambda: sum(row.member for row in partitions(url).values()) == 1, "the first one's has left")
+        assert not [reason for reason in health.reasons() if missing in reason]
     names = sorted(partitions(url))
     assert len(names) == 2
     assert len({name.split("@")[1] for name in names}) == 2

@@ -90,15 +90,8 @@ class KafkaFeed:
         if not self.ready:
             return self._connect()
         self._poll(0)
-        seconds = self._reader.silent_seconds()
-        if seconds < SILENT_SECONDS:
-            if self._outage.lasts:
-                self._outage.over()
-        elif not self._outage.lasts:
-            self._outage.failed(
-                BrokerUnavailable(f"No Kafka at {self._reader.servers}: no answer for {seconds:.0f} s.")
-            )
         changed = self._look()
+        self._note_outage()
         self._commit_now_and_then()
         return changed
 
@@ -221,6 +214,16 @@ class KafkaFeed:
         self.ready = True
         self._outage.over()
         return True
+
+    def _note_outage(self) -> None:
+        """Log once, and let the health say, that no broker answers, or that the topic was deleted; and its end."""
+        seconds, missing = self._reader.silent_seconds(), self._reader.missing
+        if not missing and seconds < SILENT_SECONDS:
+            if self._outage.lasts:
+                self._outage.over()
+        elif not self._outage.lasts:
+            silent = f"No Kafka at {self._reader.servers}: no answer for {seconds:.0f} s."
+            self._outage.failed(TopicMissing(missing) if missing else BrokerUnavailable(silent))
 
     def _note_ends(self, topic: Topic) -> bool:
         """Note where the topic's partitions begin and end now; false if the brokers do not know all of them yet."""
