@@ -30,6 +30,7 @@ from foreshock.monitor.store import checks, labels, retention, schema, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.retention import Cleaner
 from foreshock.monitor.store.search import Wanted, search
+from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, DAY
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes.replay import replay
@@ -230,6 +231,11 @@ def test_what_an_open_alert_looks_at_is_kept(engine: Engine) -> None:
         alert = {"id": "open", **texts, **times, **numbers, "window_end": oldest, "evidence": "[]", "sentence": ""}
         connection.execute(insert(schema.alerts).values(alert))
     assert _clean(engine) == 0
+    tidying = Tidying(engine, TimeRules(), lambda: _only_stories(LEAST_KEPT), lambda: True)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            tidying.step()
+    assert [line["open_since"] for line in logs if "open_since" in line] == [iso(oldest)], "said once"
 
 
 def test_what_an_rss_feed_may_still_show_is_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from foreshock.monitor.settings import Keeps, format_kept
 from foreshock.monitor.store.evidence_age import Eraser
 from foreshock.monitor.store.retention import Cleaner
 from foreshock.monitor.store.rolling import Roller
+from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.log import log
@@ -42,6 +43,7 @@ class _Task:
         self._steps: tuple[int, Steps] | None = None
         self._count = 0
         self._rests_until = 0.0
+        self._held: int | None = None
 
     def step(self, keep: int) -> bool:
         """Take a step, if it is time to. Return whether there was one. `keep`: how long is kept (microseconds)."""
@@ -51,6 +53,14 @@ class _Task:
             self._steps = keep, self._make(keep)
         steps = self._steps[1]
         self._count += steps.step()
+        if (held := getattr(steps, "held_since", None)) != self._held:
+            self._held = held
+            if held is not None:
+                log().warning(
+                    "old stories stay, because an alert or incident is open since this time",
+                    open_since=iso(held),
+                    to_see="foreshock alerts list",
+                )
         if steps.is_through:
             self._rests_until = time.monotonic() + PAUSE_SECONDS
             if self._count:

@@ -41,6 +41,9 @@ class Cleaner:
     `keep`: how long stories are kept (microseconds), at least `LEAST_KEPT`.
     """
 
+    held_since: int | None = None
+    """The time since which an alert or incident is open that is older than `keep`: later stories stay (microseconds)."""
+
     def __init__(self, engine: Engine, rules: TimeRules, *, keep: int) -> None:
         self._engine = engine
         self._rules = rules
@@ -63,7 +66,8 @@ class Cleaner:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar()
             if until is None:
                 return 0
-            before = min(until - self._keep, open_since(connection, until))
+            old, needed = until - self._keep, open_since(connection, until)
+            self.held_since, before = needed if needed < old else None, min(old, needed)
             rows = self._next(connection, before)
             groups = _groups(connection, [(row.partition, row.offset) for row in rows if row.is_first])
             forgotten = until - self._rules.remember
