@@ -42,7 +42,7 @@ class Cleaner:
     """
 
     held_since: int | None = None
-    """The time since which an alert or incident is open that is older than `keep`: later stories stay (microseconds)."""
+    """Since when an alert or incident is open, if for longer than `keep` (microseconds): stories since then stay."""
 
     def __init__(self, engine: Engine, rules: TimeRules, *, keep: int) -> None:
         self._engine = engine
