@@ -85,25 +85,26 @@ class SurgeAlarms(TopicArrays):
             setattr(self, f"counts_{name}", getattr(self.counts, name))
 
     def see(self, topics: IntArray, mixed: FloatArray) -> None:
-        """Keeps (window, topic) mixtures of topics with bad news for the shadows."""
+        """Keep (window, topic) mixtures of topics with bad news for the shadows."""
         self.peak[topics] = np.maximum(self.peak.take(topics, axis=0), mixed.T)
 
     def allowed(self, topics: IntArray, k: int) -> IntArray:
-        """Index of the longest window of each topic that looks at nothing that was delivered before."""
+        """Return the index of each topic's longest window that holds nothing that was delivered before."""
         found: IntArray = AGES[np.minimum(np.maximum(k - self.changed[topics] + QUIET, 0), WINDOWS[-1])]
         return found
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
+        """Return each topic's own threshold. `weights`: how many times another topic's budget each has."""
         found: FloatArray = self.threshold[0] + self.offset[topics] - np.log(weights) / self.slope[0]
         return found
 
     def fire(self, topic: int, k: int) -> None:
-        """The topic's alarm is delivered in running hour `k`."""
+        """Note that the topic's alarm is delivered in running hour `k`."""
         self.firing[topic], self.changed[topic], self.largest[topic] = True, k, 0.0
         self.offset[topic] += LOUDER
 
     def close_hour(self, k: int, mass: FloatArray, usual: FloatArray) -> list[int]:
-        """Ends running hour `k`, after which a day's negative mass is `mass`, and is usually `usual`, of each topic.
+        """End running hour `k`, after which a day's negative mass is `mass`, and is usually `usual`, of each topic.
 
         Returns the topics whose bad news have ended.
         """
@@ -137,14 +138,14 @@ class SurgeAlarms(TopicArrays):
         return [int(topic) for topic in ended]
 
     def close_day(self, days: int) -> None:
-        """Ends running day `days`."""
+        """End running day `days`."""
         self.counts.close_day(days)
         self.looks *= 1 - 1 / HISTORY
         self.looks[1] += 1
         self.offset *= math.exp(-1 / FADING)
 
     def calibrate(self, days: int, rate: float, topics: int) -> None:
-        """Sets the threshold so that all `topics` together ring `rate` times a day; `days`: running days closed."""
+        """Set the threshold so that all `topics` together ring `rate` times a day; `days`: running days closed."""
         if rate <= 0:
             self.threshold[0] = math.inf
             return

@@ -103,7 +103,7 @@ class Surges(TopicArrays):
     def add(
         self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, feed: BoolArray
     ) -> IntArray:
-        """Adds a bucket: (topics, 2) events and negative, and what of them is known only to the day, in 1/10,000.
+        """Add a bucket: (topics, 2) events and negative, and what of them is known only to the day, in 1/10,000.
 
         `feed`: which of `topics` hold the feed as a whole, each story once. Returns what of it has a time of day, as it
         weighs.
@@ -125,7 +125,7 @@ class Surges(TopicArrays):
         return whole - part
 
     def close_hour(self, n: int, k: int, shape: float) -> None:
-        """Closes running hour `k`; `shape`: how busy such hours are, over the mean."""
+        """Close running hour `k`; `shape`: how busy such hours are, over the mean."""
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + self.now[:n]
         self.past_dated[k % DAY_HOURS, :n] = self.now_dated[:n]
         if self.now_dated[:n].any():
@@ -135,7 +135,7 @@ class Surges(TopicArrays):
         self.now[:n], self.now_dated[:n], self.feed_now[:] = 0, 0, 0
 
     def close_day(self, n: int, day: int) -> None:
-        """Closes running day `day`, and forgets the oldest."""
+        """Close running day `day`, and forget the oldest."""
         row = day % DAYS_KEPT
         self.base[:n] -= self.days[row, :n]
         kept = self.days[:, :n].sum(axis=0) - self.days[row, :n]
@@ -154,7 +154,7 @@ class Surges(TopicArrays):
         bucket: IntArray | None,
         pooled: BoolArray,
     ) -> Look:
-        """The windows of topics that end now, a `part` of running hour `k` into it.
+        """Return the windows of topics that end now, a `part` of running hour `k` into it.
 
         `length`: hours of a bucket. `bucket`: (topics, 2) what has just come, or None where nothing did. `pooled`: the
         topics that the feed is made of.
@@ -220,14 +220,14 @@ class Surges(TopicArrays):
         return found
 
     def usual_mass(self, first_hour: IntArray, k: int) -> FloatArray:
-        """A day's usual negative mass of each topic."""
+        """Return a day's usual negative mass of each topic."""
         mean, form, share = self.pool.tolist()
         days = np.minimum(k - first_hour, DAYS_KEPT * 24) / 24
         found: FloatArray = (self.base[: len(first_hour), 1] / UNIT + form * share) / (form / mean + days)
         return found
 
     def estimate(self, first_hour: IntArray, pooled: BoolArray, k: int) -> None:
-        """What is usual in the pool: events a day, how unequal topics are, and the share."""
+        """Estimate what is usual in the pool: events a day, how unequal topics are, and the share."""
         n = len(first_hour)
         base = self.base[:n][pooled] / UNIT
         days = np.minimum(k - first_hour[pooled], DAYS_KEPT * 24) / 24
