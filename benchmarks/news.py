@@ -3,6 +3,7 @@
     python -m benchmarks.news [--weights NAMES] [--labelled DIR] [--cases FILE]
 
 The role-swap test has sentences of its own: none is in contrasts.toml, from which texts with two companies are trained.
+The 60 further sentences of data/roles.tsv were written after all training, and before any weights read them.
 A pair is right where the one who fares worse has the lower balance (positive less negative probability), in the
 sentence and in the same sentence with the names swapped. The calibration was fitted on the validation rows, as in
 benchmarks/accuracy.py; F1, accuracy and shares do not depend on it.
@@ -34,6 +35,7 @@ from foreshock.model.training.news_rows import split_finentity
 
 COMMAND = "python -m benchmarks.news"
 CASES = Path("../shared/cases/60-sentiment/texts.tsv")
+ROLES = Path(__file__).parent / "data" / "roles.tsv"
 EXPLAINED = 60
 # Who fares worse: b in the first list, a in the second.
 WORSE_B = (
@@ -100,7 +102,7 @@ def of(scorer: Scorer, labelled: Path, cases: Path) -> dict[str, Any]:
     try:
         values = scorer.severity(texts)
     except ModelError:
-        return figures | {"severity": None, "companies": None, "roles_swapped": None}
+        return figures | {"severity": None, "companies": None, "roles_swapped": None, "roles_written_later": None}
     figures["severity"] = {
         "mean_absolute_error": round(float(np.abs(values - severity).mean()), 3),
         "correlation": round(float(np.corrcoef(values, severity)[0, 1]), 3),
@@ -111,7 +113,10 @@ def of(scorer: Scorer, labelled: Path, cases: Path) -> dict[str, Any]:
         "finentity": _companies(scorer, split_finentity(labelled)[1]),
         "news": _companies(scorer, read_guided(labelled / "news_valid.jsonl.gz")),
     }
-    figures["roles_swapped"] = _roles(scorer)
+    figures["roles_swapped"] = _roles(scorer, [(t, 1) for t in WORSE_B] + [(t, 0) for t in WORSE_A])
+    with ROLES.open(encoding="utf-8") as lines:
+        later = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    figures["roles_written_later"] = _roles(scorer, [(row["text"], "ab".index(row["worse"])) for row in later])
     return figures
 
 
@@ -139,16 +144,23 @@ def _companies(scorer: Scorer, rows: Sequence[Guided]) -> dict[str, Any]:
     return figures
 
 
-def _roles(scorer: Scorer) -> dict[str, Any]:
-    right = []
-    for templates, worse in ((WORSE_B, 1), (WORSE_A, 0)):
-        for template in templates:
-            for names in NAMES:
-                for a, b in (names, names[::-1]):
-                    text = template.format(a=a, b=b)
-                    balance = _balance(scorer.score([text, text], [a, b]))
-                    right.append(bool(balance[worse] < balance[1 - worse]))
-    return {"texts": len(right), "right": round(float(np.mean(right)), 4)}
+def _roles(scorer: Scorer, sentences: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """How often the one who fares worse (0: a, 1: b) has the lower balance, with a 95 % interval over sentences."""
+    right = np.empty((len(sentences), 2 * len(NAMES)), np.bool_)
+    for place, (sentence, worse) in enumerate(sentences):
+        for column, (a, b) in enumerate((*NAMES, *(names[::-1] for names in NAMES))):
+            text = sentence.format(a=a, b=b)
+            balance = _balance(scorer.score([text, text], [a, b]))
+            right[place, column] = balance[worse] < balance[1 - worse]
+    each = right.mean(axis=1)
+    drawn = np.random.default_rng(0).choice(each, (10_000, len(each))).mean(axis=1)
+    return {
+        "sentences": len(sentences),
+        "texts": right.size,
+        "right": round(float(right.mean()), 4),
+        "interval": [round(float(end), 4) for end in np.percentile(drawn, (2.5, 97.5))],
+        "always_right": int(right.all(axis=1).sum()),
+    }
 
 
 def _kinds(scorer: Scorer, cases: Path) -> dict[str, Any]:

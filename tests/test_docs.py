@@ -985,7 +985,17 @@ def _of_news(result: dict[str, Any]) -> str:
                 )
             )
     lines += [
-        row("roles swapped, right", lambda of: of["roles_swapped"] and percent(of["roles_swapped"]["right"])),
+        *(
+            row(
+                f"roles swapped in {first[key]['sentences']} sentences{when}, right (95 % interval over sentences)",
+                lambda of, k=key: (
+                    of[k]
+                    and f"{percent(of[k]['right'])} ({percent(of[k]['interval'][0])} to "  # type: ignore[misc]
+                    f"{percent(of[k]['interval'][1])})"
+                ),
+            )
+            for key, when in (("roles_swapped", ""), ("roles_written_later", " that were written after all training"))
+        ),
         row("hard kinds, right", lambda of: of["kinds"] and percent(of["kinds"]["right"])),
         row(
             "label's probability while half of the words go: named first, random",
