@@ -138,7 +138,7 @@ def test_a_crisis_fires_once_within_a_day_and_is_resolved(seed: int, times: floa
 
 
 def test_a_busy_neutral_day_is_volume_and_no_bad_news() -> None:
-    _, changes, _ = run(simulate(1, 36, during(30, 31, 4, 10, None)))
+    _, changes, _ = run(simulate(5, 40, during(30, 31, 4, 10, None)))
     assert fired(changes) == [("t04", "volume", "worse")]
     alert = next(c.alert for c in changes if c.event == "firing")
     assert alert.fired_at is not None
@@ -363,7 +363,7 @@ def eventful() -> tuple[list[Bucket], list[Decision], bytes]:
             return rate, share - min(max(day - 30, 0) * 0.02, 0.25)
         return rate, share
 
-    buckets = simulate(11, 54, change, topics=10)
+    buckets = simulate(11, 62, change, topics=10)
     state, changes, decisions = run(buckets, EVENTFUL)
     assert {k for _, k, _ in fired(changes)} == {"negativity_spike", "drift", "volume", "silence"}
     assert any(d.stalls for d in decisions)
@@ -375,8 +375,8 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
 ) -> None:
     buckets, decisions, final = eventful
     begins = [i for i, d in enumerate(decisions) if d.snapshot is not None][::6]
-    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes on longer.
-    for begin, end in zip(begins, [*begins[1:-2], len(buckets), begins[-1], len(buckets)], strict=True):
+    # Each goes on until the next begins, with equal snapshots: so what follows is the next one's. One goes to the end.
+    for begin, end in zip(begins, [*begins[1:4], len(buckets), *begins[5:], len(buckets)], strict=True):
         snapshot = decisions[begin].snapshot
         assert snapshot is not None
         state = State.restore(snapshot, EVENTFUL)
@@ -389,7 +389,7 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
         assert again[-1].snapshot is not None if end < len(buckets) else state.snapshot() == final
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_however_the_passage_is_split_and_restored_the_same_follows(
     eventful: tuple[list[Bucket], list[Decision], bytes], seed: int
@@ -515,24 +515,17 @@ def test_daylight_saving_moves_the_day_by_an_hour_and_raises_nothing() -> None:
 
 def test_a_topic_of_more_weight_rings_sooner_and_one_without_budget_never() -> None:
     buckets = simulate(1, 32, during(29.5, 31, 4, 3, 0.75))
-    crisis = next(place for place, bucket in enumerate(buckets) if bucket.start >= START + 29 * DAY)
-
-    def under(rules: DetectionRules) -> list[AlertChange]:
-        state, changes, _ = run(buckets[:crisis])
-        assert changes == []
-        state.adopt(rules)
-        return [change for bucket in buckets[crisis:] for change in decide(state, bucket).changes]
-
     heavy, light = (
         next(
             c.alert.fired_at or 0
-            for c in under(replace(RULES, weights=(("t04", w),)))
+            for c in run(buckets, replace(RULES, weights=(("t04", w),)))[1]
             if c.alert.kind == "volume" and c.alert.fired_at
         )
         for w in (50.0, 1.0)
     )
     assert heavy < light
-    assert of_sentiment(under(replace(RULES, bad_news=0.0, volume=0.0))) == []
+    none = replace(RULES, bad_news=0.0, volume=0.0)
+    assert of_sentiment(run(buckets, none)[1]) == []
 
 
 def test_another_budget_holds_from_the_next_bucket() -> None:
@@ -548,7 +541,7 @@ def test_another_budget_holds_from_the_next_bucket() -> None:
 
 
 def test_a_kind_is_fixed_when_pending() -> None:
-    _, changes, _ = run(simulate(1, 36, during(20, 32, 4, 1, 0.5)), EVENTFUL)
+    _, changes, _ = run(simulate(1, 50, during(29.5, 44, 4, 1, 0.5)), EVENTFUL)
     kinds: dict[str, set[str]] = {}
     for c in changes:
         kinds.setdefault(c.alert.id, set()).add(c.alert.kind)

@@ -165,7 +165,7 @@ def buckets_of_stories(draw: st.DrawFn) -> list[list[CountedStory]]:
     return found
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(buckets_of_stories(), st.integers(0, 5), st.sets(st.sampled_from("AB"), min_size=1))
 def test_counting_some_topics_again_gives_what_counting_gave(
     members: list[list[CountedStory]], cut: int, topics: set[str]

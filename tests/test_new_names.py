@@ -340,9 +340,10 @@ def test_its_messages_fit_the_published_schemas(store: str) -> None:
             jsonschema.validate({**said, "origin": "replay", "link": None}, alert)
 
 
-def test_batches_change_no_row(feed: Path, store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("records", [11, 400])
+def test_batches_change_no_row(feed: Path, store: str, tmp_path: Path, records: int) -> None:
     url = f"sqlite:///{tmp_path}/again.db"
-    replay(settings_for(url), [feed], batch_size=BatchSize(records=11))
+    replay(settings_for(url), [feed], batch_size=BatchSize(records=records))
     assert promised_rows(url) == promised_rows(store)
     assert watch_of(url).dump() == watch_of(store).dump()
 

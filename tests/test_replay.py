@@ -150,7 +150,7 @@ def test_running_it_again_changes_nothing(tmp_path: Path, quick_scorer: Any, all
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 400), max_size=5), st.integers(1, 60), st.integers(1, 3))
-@settings(max_examples=8)
+@settings(max_examples=12)
 def test_crashes_batches_and_closings_leave_no_trace(
     tmp_path_factory: pytest.TempPathFactory,
     quick_scorer: Any,
