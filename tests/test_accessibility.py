@@ -83,11 +83,12 @@ def findings(page: Any, only: dict[str, Any] | None = None, within: str = "html"
     ]
 
 
-def fits(page: Any, width: int) -> bool:
-    """Return whether the page scrolls in no direction but down, and has the colours of its theme."""
-    color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
+def fits(page: Any, width: int, where: str) -> None:
+    """Assert that the page scrolls in no direction but down, and has the colours of its theme."""
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
-    return bool(wide <= width and color not in ("", "rgb(0, 0, 0)"))
+    assert wide <= width, where
+    color = page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color")
+    assert color not in ("", "rgb(0, 0, 0)"), where
 
 
 def look(page: Any, scheme: str) -> None:
@@ -103,28 +104,29 @@ def test_no_page_has_a_serious_finding_or_scrolls_sideways_in_either_theme(
     tab: Any,  # noqa: F811
     store: Path,
 ) -> None:
-    desk, titles = Desk(browser, base, tab=tab), set[str]()
+    desk, titles, schemes, widths = Desk(browser, base, tab=tab), set[str](), ["light", "dark"], [1280, 390]
     for path in pages(store):
         page = desk.open(path)
         page.wait_for_timeout(1000)
         titles.add(page.title())
-        for scheme in ("light", "dark"):
-            look(page, scheme)
-            assert findings(page, None if scheme == "light" else COLOURS) == [], f"{path}, {scheme}"
-            for form in page.get_by_test_id("stPopoverButton").all() if "?alert=" in path else ():
-                form.click()
-                page.get_by_test_id("stPopoverBody").get_by_label("Your name").wait_for()
-                known = (COLOURS, "[data-testid=stPopoverBody]") if scheme == "dark" else ()
-                assert findings(page, *known) == [], f"{path}, {scheme}, {form.inner_text()}"
-                page.keyboard.press("Escape")
-                page.get_by_test_id("stPopoverBody").wait_for(state="hidden")
-            assert fits(page, 1280), f"{path}, {scheme}"
-        page.set_viewport_size({"width": 390, "height": 900})
-        page.wait_for_timeout(500)
-        for scheme in ("dark", "light"):
-            look(page, scheme)
-            assert fits(page, 390), f"{path}, {scheme}, on a phone"
-        page.set_viewport_size({"width": 1280, "height": 900})
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(500)
+            for scheme in schemes:
+                look(page, scheme)
+                fits(page, width, f"{path}, {scheme}, {width}")
+                if width != 1280:
+                    continue
+                assert findings(page, None if scheme == schemes[0] else COLOURS) == [], f"{path}, {scheme}"
+                for form in page.get_by_test_id("stPopoverButton").all() if "?alert=" in path else ():
+                    form.click()
+                    page.get_by_test_id("stPopoverBody").get_by_label("Your name").wait_for()
+                    known = (COLOURS, "[data-testid=stPopoverBody]") if scheme == schemes[1] else ()
+                    assert findings(page, *known) == [], f"{path}, {scheme}, {form.inner_text()}"
+                    page.keyboard.press("Escape")
+                    page.get_by_test_id("stPopoverBody").wait_for(state="hidden")
+            schemes.reverse()
+        widths.reverse()  # the next page is loaded in the width and the theme that this one ends in
     assert titles == {f"{name} – Foreshock" for name in ("Now", "Topic", "Alerts", "Stories", "Health")}
     # On a phone the pages are another row of links.
     page.set_viewport_size({"width": 390, "height": 900})
