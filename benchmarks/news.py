@@ -114,9 +114,7 @@ def of(scorer: Scorer, labelled: Path, cases: Path) -> dict[str, Any]:
         "news": _companies(scorer, read_guided(labelled / "news_valid.jsonl.gz")),
     }
     figures["roles_swapped"] = _roles(scorer, [(t, 1) for t in WORSE_B] + [(t, 0) for t in WORSE_A])
-    with ROLES.open(encoding="utf-8") as lines:
-        later = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    figures["roles_written_later"] = _roles(scorer, [(row["text"], "ab".index(row["worse"])) for row in later])
+    figures["roles_written_later"] = _roles(scorer, roles_written_later())
     return figures
 
 
@@ -142,6 +140,13 @@ def _companies(scorer: Scorer, rows: Sequence[Guided]) -> dict[str, Any]:
             "accuracy_where_fates_differ": round(float(right[differ].mean()), 4),
         }
     return figures
+
+
+def roles_written_later() -> list[tuple[str, int]]:
+    """The sentences of data/roles.tsv, each with the one who fares worse (0: a, 1: b)."""
+    with ROLES.open(encoding="utf-8") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row["text"], "ab".index(row["worse"])) for row in rows]
 
 
 def _roles(scorer: Scorer, sentences: Sequence[tuple[str, int]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small import NAMES, SMALL, WORDS, labelled_rows, small_base, without_heads
 
-from benchmarks.news import ROLES, WORSE_A, WORSE_B
+from benchmarks.news import WORSE_A, WORSE_B, roles_written_later
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Encoder
 from foreshock.model.errors import LabelledDataError, ModelError
@@ -50,9 +50,9 @@ def test_no_rival_is_a_sentence_of_the_test_of_swapped_roles() -> None:
     def shape(text: str, first: str, second: str) -> str:
         return fingerprint(text.replace(first, "Alda").replace(second, "Bero"))
 
-    later = [line.split("\t") for line in ROLES.read_text("utf-8").splitlines()[1:]]
-    assert [worse for worse, _ in later] == ["b"] * 30 + ["a"] * 30
-    sentences = (*WORSE_A, *WORSE_B, *(text for _, text in later))
+    later = roles_written_later()
+    assert [worse for _, worse in later] == [1] * 30 + [0] * 30
+    sentences = (*WORSE_A, *WORSE_B, *(text for text, _ in later))
     assert all("{a}" in text and "{b}" in text for text in sentences)
     judged = {shape(one.format(a=a, b=b), a, b) for one in sentences for a, b in (("X1", "X2"), ("X2", "X1"))}
     made = [(one.text, one.entities) for one in rivals(1_000, seed=0)]
