@@ -43,7 +43,6 @@ class _Task:
         self._steps: tuple[int, Steps] | None = None
         self._count = 0
         self._rests_until = 0.0
-        self._held: int | None = None
 
     def step(self, keep: int) -> bool:
         """Take a step, if it is time to. Return whether there was one. `keep`: how long is kept (microseconds)."""
@@ -53,14 +52,6 @@ class _Task:
             self._steps = keep, self._make(keep)
         steps = self._steps[1]
         self._count += steps.step()
-        if (held := getattr(steps, "held_since", None)) != self._held:
-            self._held = held
-            if held is not None:
-                log().warning(
-                    "old stories stay, because an alert or incident is open since this time",
-                    open_since=iso(held),
-                    to_see="foreshock alerts list",
-                )
         if steps.is_through:
             self._rests_until = time.monotonic() + PAUSE_SECONDS
             if self._count:
@@ -76,8 +67,13 @@ class Tidying:
         self._keeps = keeps
         self._may = may
         self._said: int | None = None
+        self._held: int | None = None
         self._tasks = (
-            _Task("stories", "old stories deleted", lambda keep: Cleaner(engine, rules, keep=keep)),
+            _Task(
+                "stories",
+                "old stories deleted",
+                lambda k: Cleaner(engine, rules, keep=k, on_held=self._held_since),
+            ),
             _Task("buckets", "old rows of series put together by the hour", lambda k: Roller(engine, HOUR, keep=k)),
             _Task("hours", "old rows of series put together by the day", lambda k: Roller(engine, DAY, keep=k)),
             _Task("evidence", "evidence of old alerts deleted", lambda keep: Eraser(engine, keep=keep)),
@@ -94,6 +90,16 @@ class Tidying:
                 to_copy_first="foreshock store backup FILE",
             )
         self._said = keep
+
+    def _held_since(self, since: int | None) -> None:
+        """Warn that an open alert or incident keeps old stories; once, until it is another or none."""
+        if since is not None and since != self._held:
+            log().warning(
+                "old stories stay, because an alert or incident is open since this time",
+                open_since=iso(since),
+                to_see="foreshock alerts list",
+            )
+        self._held = since
 
     def step(self) -> None:
         """Take a step of the first kind that has something to do. So one step at a time holds the database."""

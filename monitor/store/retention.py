@@ -18,7 +18,7 @@ longer than both spans, and the conditions above keep the rest. Buckets, alerts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, or_, select, text
@@ -38,16 +38,23 @@ else writes meanwhile."""
 class Cleaner:
     """Deletes old stories from one store. It remembers how far it has looked, and begins anew when it is at the end.
 
-    `keep`: how long stories are kept (microseconds), at least `LEAST_KEPT`.
+    `keep`: how long stories are kept (microseconds), at least `LEAST_KEPT`. `on_held` is called in each step with the
+    time since which an alert or incident is open, if it is open for longer than `keep`, else with None: later stories
+    stay.
     """
 
-    held_since: int | None = None
-    """Since when an alert or incident is open, if for longer than `keep` (microseconds): stories since then stay."""
-
-    def __init__(self, engine: Engine, rules: TimeRules, *, keep: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        rules: TimeRules,
+        *,
+        keep: int,
+        on_held: Callable[[int | None], None] = lambda _: None,
+    ) -> None:
         self._engine = engine
         self._rules = rules
         self._keep = max(keep, LEAST_KEPT)
+        self._on_held = on_held
         self._looked: tuple[int, str, int] | None = None
 
     @property
@@ -67,11 +74,12 @@ class Cleaner:
             if until is None:
                 return 0
             old, needed = until - self._keep, open_since(connection, until)
-            self.held_since, before = needed if needed < old else None, min(old, needed)
+            before = min(old, needed)
             rows = self._next(connection, before)
             groups = _groups(connection, [(row.partition, row.offset) for row in rows if row.is_first])
             forgotten = until - self._rules.remember
             gone, keys = _unneeded(connection, groups, before, forgotten)
+        self._on_held(needed if needed < old else None)
         if gone:
             with writing(self._engine) as connection:
                 _delete(connection, gone, keys, forgotten)
