@@ -124,7 +124,7 @@ def _listen(address: tuple[str, int], process: str) -> Any:
             """Ignore clients that hang up."""
 
     class Quiet(WSGIRequestHandler):
-        """Read a bounded request, and do not log it."""
+        """Reads a bounded request, and does not log it."""
 
         timeout = SECONDS
 

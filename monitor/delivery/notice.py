@@ -155,14 +155,12 @@ def notice_of(item: Due, external_url: str | None) -> Notice:
 
 def _digest(item: Due, external_url: str | None) -> Notice:
     """Return the notice of a digest, with a link for each incident."""
-    from foreshock.monitor.store.outbox_events import DIGEST
-
     body = dict(item.alert["digest"])
     for key in ("incidents", "fired", "ended"):
         if key in body:
             body[key] = [{**one, "link": link_to(one["id"], external_url, _what(one))} for one in body[key]]
     link = None if external_url is None else f"{external_url.rstrip('/')}/Alerts"
-    return Notice(item.id, DIGEST, item.decided_at, {"digest": body}, link)
+    return Notice(item.id, item.event, item.decided_at, {"digest": body}, link)
 
 
 def _what(one: dict[str, Any]) -> str:

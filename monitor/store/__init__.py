@@ -1,6 +1,6 @@
 """The store: SQLite or PostgreSQL, one schema, one file a concern. `open_store(url)` is the way in for readers.
 
-Importing the package does not import SQLAlchemy: the settings use its times and names, and load in half the time.
+Importing the package does not import SQLAlchemy: the settings use its times, and many commands need nothing else of it.
 """
 
 from typing import TYPE_CHECKING

@@ -44,7 +44,7 @@ class StoredStories:
         self._connection = connection
         self._begins: int | None = None
         self.named: Callable[[], Iterable[str]] = tuple
-        """Return the topics that are names which no topic has, and that open incidents are about."""
+        """Returns the topics that are names which no topic has, and that open incidents are about."""
 
     def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
