@@ -502,6 +502,32 @@ def test_a_store_that_cannot_be_written_ends_a_drain_and_is_a_trouble_until_it_c
     assert len({notice.id for notice in receiver.got}) == 1
 
 
+def test_a_drain_waits_while_the_store_is_away_for_a_moment_and_ends_where_it_stays_away(engine, monkeypatch):
+    real, left = deliveries.unsettled, 3
+
+    def away(*args: Any) -> int:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise StoreUnavailable("no answer")
+        return real(*args)
+
+    monkeypatch.setattr(deliveries, "unsettled", away)
+    said: list[str] = []
+    fire(engine)
+    with Sender(engine, [receiver := Scripted("one")], on_trouble=said.append) as sender:
+        sender.drain()
+        assert (left < 0, said, len(receiver.got)) == (True, [], 1)
+        left = 10**9
+        monkeypatch.setattr(troubles, "LASTING_SECONDS", 0.3)
+        with pytest.raises(StoreUnavailable, match="no answer"):
+            sender.drain()
+        assert said == ["no answer"]
+        left = 0
+        sender.drain()
+    assert said == ["no answer", ""]
+
+
 def test_a_store_that_is_away_for_a_moment_is_no_trouble(monkeypatch):
     said: list[str] = []
     found = Troubles(said.append)

@@ -195,8 +195,7 @@ def replay_sources(
                     sender.drain()
             found = tried_again(lambda: result(engine, names, started))
             if deliver:
-                with reading(engine) as connection:
-                    found.notes.extend([*wiring.undelivered(connection), *wiring.kept_back(connection)])
+                found.notes.extend(tried_again(partial(_not_sent, engine)))
             return found
     finally:
         engine.dispose()
@@ -235,6 +234,12 @@ def result(engine: Engine, names: list[str], started: float) -> ReplayResult:
     with reading(engine) as connection:
         ends = counts.ends(connection, names)
         return ReplayResult(ends, time.monotonic() - started, _notes(connection, names))
+
+
+def _not_sent(engine: Engine) -> list[str]:
+    """Return sentences about messages that no receiver got, or not yet."""
+    with reading(engine) as connection:
+        return [*wiring.undelivered(connection), *wiring.kept_back(connection)]
 
 
 def _about(caches: Sequence[ScoreCache]) -> list[str]:

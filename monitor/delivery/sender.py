@@ -219,7 +219,7 @@ class Sender:
         self._bells[0].set()
 
     def drain(self) -> None:
-        """Wait until every row is delivered or parked.
+        """Wait until every row is delivered or parked, also while the store is away for a moment.
 
         Raises the unexpected error of a thread, and that of the store if it does not pass (`Troubles.lasting`).
         """
@@ -228,11 +228,16 @@ class Sender:
         while not self._stopping.is_set():
             if self._fault is not None:
                 raise self._fault
+            try:
+                with reading(self._engine) as connection:
+                    left = deliveries.unsettled(connection, names)
+                self._troubles.well("drain")
+                if not left:
+                    return
+            except (SQLAlchemyError, MonitorError) as error:
+                self._troubles.failed("drain", error)
             if (lasting := self._troubles.lasting()) is not None:
                 raise lasting
-            with reading(self._engine) as connection:
-                if not deliveries.unsettled(connection, names):
-                    return
             time.sleep(0.05)
 
     def _start(self, turn: Callable[[], None], bell: threading.Event, name: str) -> None:
