@@ -212,6 +212,25 @@ def test_no_two_digests_cover_the_same_time(store, passes):
     assert all(one[2] <= later[1] for one, later in pairwise(found)), found
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 80), st.sampled_from([0, 0, 30, 400, -30, -400])), max_size=6))
+def test_a_clock_that_was_wrong_holds_no_digest_and_nothing_is_in_two(store, passes):
+    """Invariant: once the clock is right again, the next stated time has its digest, and no two digests overlap.
+
+    `passes`: of a sender, some hours after the one before, and how many hours its clock is wrong.
+    """
+    empty(store)
+    clock = Clock(SEVEN)
+    with patch.object(scheduling, "STILL_SECONDS", 0.0):
+        for hours, wrong in [*passes, (0, 0), (25, 0)]:
+            clock.forward(hours)
+            decided(store, clock())
+            turns(store, Clock(clock() + wrong * HOUR))
+    assert iso(last_due(MORNING, clock())) in [due for reason, *_, due in made(store) if reason == "scheduled"]
+    covered = sorted((start, end) for reason, start, end, _ in made(store) if reason == "scheduled")
+    assert all(one[1] <= later[0] for one, later in pairwise(covered)), covered
+
+
 def test_a_digest_that_is_made_late_has_as_long_as_any_to_reach_its_receiver(engine):
     """The receiver is down. What waits for it is given up some hours after it was made, not after the stated time."""
     clock = Clock(SEVEN)

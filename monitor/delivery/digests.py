@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Engine, select
 
@@ -75,17 +74,18 @@ class Scheduled:
     def _look(self, settings: DigestSettings, due: int) -> None:
         name = settings.name
         with reading(self._engine) as connection:
-            before = digests.last(connection, name)
-            wanted = before is not None and before.due_at < due
             decided = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
-            if wanted:
+            before = digests.last(connection, name, self._now())
+            # What is decided by `due` may be in a digest already, which a clock that was ahead sent.
+            wanted = before is not None and before.due_at < due and before.ends_at <= due
+            if before is not None and wanted:
                 if not self._may_be_made(name, due, decided):
                     return
                 covers = _covers(settings, before, due, decided)
                 body = digest_content.content(connection, name, covers)
         if wanted or before is None:
             with writing(self._engine) as connection:
-                again = digests.last(connection, name)
+                again = digests.last(connection, name, self._now())
                 if again is None:
                     digests.begin(connection, name, due)
                 elif again.due_at < due:
@@ -104,7 +104,7 @@ class Scheduled:
         return now - self._stood[name][1] >= STILL_SECONDS or now - since >= LONGEST_SECONDS
 
 
-def _covers(settings: DigestSettings, before: Any, due: int, decided: int) -> tuple[int, int]:
+def _covers(settings: DigestSettings, before: digests.Last, due: int, decided: int) -> tuple[int, int]:
     """Return the stretch of event time of a digest: from where the one before ended, or one period after a gap.
 
     Its end may lie long before `due`, if the feed lagged: then a whole period would overlap with the one before.

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from foreshock.monitor.kinds import count
 from foreshock.monitor.severity import LEVELS, WARNING
 from foreshock.monitor.store import hearing, schema
 from foreshock.monitor.store.outbox_events import DIGEST, is_end, is_firing
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import MINUTE
 
 NAMESPACE = UUID("f7a5a0a2-51f3-5f0c-9c1e-2b8f4f7d3e60")
 """The UUID namespace of digests' ids. It must never change."""
@@ -25,6 +26,8 @@ MUTED, SCHEDULED = "muted", "scheduled"
 """Why a digest is sent."""
 BEGUN = "begun"
 """The reason of the row that says from when on a scheduled digest is sent. It is none itself."""
+AHEAD = 15 * MINUTE
+"""How far the clocks of two senders may be apart (microseconds)."""
 
 _LEFT_OUT = {"alerts", "stories", "evidence", "alert_count", "incident", "changes", "origin"}
 _g = schema.digests.c
@@ -71,10 +74,25 @@ def write(
     )
 
 
-def last(connection: Connection, name: str) -> Any:
-    """Return the newest row of a scheduled digest (`due_at`, `ends_at`), or None."""
-    query = select(_g.due_at, _g.ends_at).where(_g.name == name, _g.reason.in_((SCHEDULED, BEGUN)))
-    return connection.execute(query.order_by(_g.due_at.desc()).limit(1)).first()
+class Last(NamedTuple):
+    """The newest stated time of a digest, and how far its digests reach (event time), in microseconds."""
+
+    due_at: int
+    ends_at: int
+
+
+def last(connection: Connection, name: str, now: int) -> Last | None:
+    """Return what is known of a scheduled digest, or None if it is new.
+
+    A time more than `AHEAD` after `now` (by the clock) does not count: the clock was ahead when it was written. But
+    what was in that digest counts, so that it is in no second one. Nothing was, if it begins after `now`, too.
+    """
+    known = (_g.name == name, _g.due_at <= now + AHEAD)
+    due = select(func.max(_g.due_at)).where(*known, _g.reason.in_((SCHEDULED, BEGUN)))
+    begun = select(func.max(_g.ends_at)).where(*known, _g.reason == BEGUN)
+    sent = select(func.max(_g.ends_at)).where(_g.name == name, _g.reason == SCHEDULED, _g.begins_at <= now + AHEAD)
+    found = connection.execute(select(*(query.scalar_subquery() for query in (due, begun, sent)))).one()
+    return None if found[0] is None else Last(found[0], max(found[1] or 0, found[2] or 0))
 
 
 def schedule(
@@ -102,7 +120,11 @@ def _send(connection: Connection, identity: str, to: Sequence[str], now: int) ->
 
 
 def begin(connection: Connection, name: str, due_at: int) -> None:
-    """Note that a digest is new: it is first sent at the next stated time after `due_at`."""
+    """Note that a digest is new: it is first sent at the next stated time after `due_at`.
+
+    If that was noted before, it was by a clock that was ahead (`last`), and the digest of that time would not be sent.
+    """
+    connection.execute(delete(schema.digests).where(_g.name == name, _g.reason == BEGUN))
     write(connection, scheduled_id(name, due_at), BEGUN, name, (due_at, due_at), due_at, None)
 
 
