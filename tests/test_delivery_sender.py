@@ -34,6 +34,7 @@ from foreshock.monitor.store import deliveries, desk_actions, schema
 from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import SECOND
+from foreshock.processes import wiring
 
 pytestmark = pytest.mark.slow
 
@@ -479,6 +480,49 @@ def test_a_fault_of_ours_ends_a_drain_instead_of_holding_it(engine, monkeypatch)
     fire(engine)
     with Sender(engine, [Scripted("one")]) as sender, pytest.raises(KeyError, match="a bug"):
         sender.drain()
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["each fails", "the receiver is down"])
+def test_a_replay_gives_up_its_own_messages_and_leaves_what_waited_waiting(engine, clock, down):
+    left, refused = fire(engine, 1), fire(engine, 2)
+    deliver_due(engine, [Scripted("one", Undelivered("answered 500"), Undelivered("gone", final=True))], clock)
+    fire(engine, 1, "resolved")
+    own, gone = fire(engine, 3), fire(engine, 4)
+
+    def fails(notice: Notice) -> Undelivered:
+        if notice.alert["id"] == gone:
+            return Undelivered("gone", final=True)
+        return Undelivered("no answer", receiver_down=down, untried=down)
+
+    quick = Retries(attempts=3, gives_up_after=SECOND // 2, longest=SECOND // 10, hands_back=True)
+    with Sender(engine, [Scripted("one", refuses=fails)], retries=quick, now=ticking()) as sender:
+        sender.drain()
+        assert {row["state"] for row in rows(engine)} == {"parked"}
+    found = {(row["alert"], row["event"]): (row["state"], row["attempts"]) for row in rows(engine)}
+    assert found.pop((left, "firing")) == ("waiting", 1)
+    assert found.pop((left, "resolved")) == ("waiting", 0)
+    assert {key: state for key, (state, _) in found.items()} == dict.fromkeys(
+        ((alert, "firing") for alert in (refused, own, gone)), "parked"
+    )
+    with reading(engine) as connection:
+        assert wiring.waiting(connection) == [
+            "Messages that still wait for one: 2. `run` or `monitor` goes on to send them."
+        ]
+    clock.forward(600)
+    works = Scripted("one")
+    for _ in range(2):
+        deliver_due(engine, [works], clock)
+    assert [(notice.alert["id"], notice.event) for notice in works.got] == [(left, "firing"), (left, "resolved")]
+
+
+def test_an_alert_that_waited_and_was_refused_for_good_since_stays_parked(engine, clock):
+    fire(engine, 1)
+    deliver_due(engine, [Scripted("one", Undelivered("answered 500"))], clock)
+    gone = Scripted("one", Undelivered("gone", final=True))
+    quick = Retries(attempts=3, longest=SECOND // 10, hands_back=True)
+    with Sender(engine, [gone], retries=quick, now=ticking()) as sender:
+        sender.drain()
+    assert [row["state"] for row in rows(engine)] == ["parked"]
 
 
 def test_a_store_that_cannot_be_written_ends_a_drain_and_is_a_trouble_until_it_can(engine, monkeypatch):

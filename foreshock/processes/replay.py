@@ -239,7 +239,7 @@ def result(engine: Engine, names: list[str], started: float) -> ReplayResult:
 def _not_sent(engine: Engine) -> list[str]:
     """Return sentences about messages that no receiver got, or not yet."""
     with reading(engine) as connection:
-        return [*wiring.undelivered(connection), *wiring.kept_back(connection)]
+        return [*wiring.undelivered(connection), *wiring.waiting(connection), *wiring.kept_back(connection)]
 
 
 def _about(caches: Sequence[ScoreCache]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,15 @@ def undelivered(connection: Any) -> list[str]:
     for row in deliveries.listed(connection, state="parked"):
         parked.setdefault(row["receiver"], []).append(row["last_error"])
     return [f"Parked deliveries to {name}: {len(errors)}, {errors[0]}." for name, errors in sorted(parked.items())]
+
+
+def waiting(connection: Any) -> list[str]:
+    """Return a sentence for each receiver with messages that wait for it."""
+    receivers = Counter(receiver for _, _, receiver in deliveries.attempts(connection, "waiting"))
+    return [
+        f"Messages that still wait for {name}: {count}. `run` or `monitor` goes on to send them."
+        for name, count in sorted(receivers.items())
+    ]
 
 
 def kept_back(connection: Any) -> list[str]:

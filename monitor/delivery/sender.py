@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from foreshock.monitor.delivery import breaker
 from foreshock.monitor.delivery.digests import Scheduled
+from foreshock.monitor.delivery.handing_back import HandingBack
 from foreshock.monitor.delivery.notice import Receiver, notice_of, takes_digests
 from foreshock.monitor.delivery.route_settings import DigestSettings
 from foreshock.monitor.delivery.routes import Routing, everybody
@@ -58,6 +59,8 @@ class Retries:
     gives_up_after: int = 4 * HOUR
     """What has waited this long for a receiver that is down is parked (microseconds)."""
     longest: int = HOUR
+    hands_back: bool = False
+    """Whether what waited before the sender began waits again when it ends, instead of being parked."""
 
     def wait(self, failures: int, draw: float) -> int:
         """Return the wait until the next attempt, in microseconds.
@@ -69,7 +72,7 @@ class Retries:
 
 LIVE = Retries(attempts=16)
 """Retries of a live run, for about four hours."""
-WAITED_FOR = Retries(attempts=6, gives_up_after=40 * SECOND)
+WAITED_FOR = Retries(attempts=6, gives_up_after=40 * SECOND, hands_back=True)
 """Retries of a replay, for half a minute, because a person waits for it to end."""
 
 
@@ -183,6 +186,7 @@ class Sender:
         self._on_attempt = on_attempt
         self._on_state = on_state
         self._routing = routing
+        self._handing_back: HandingBack | None = None
         self._scheduled = Scheduled(engine, digests, now) if digests else None
         self._waiting = (0, 0, 0)
         self._same_since = 0.0
@@ -198,6 +202,7 @@ class Sender:
             names = [receiver.name for receiver in self._receivers]
             deliveries.park_unknown(connection, names, self._now())
             receiver_states.forget_unknown(connection, names)
+            self._handing_back = HandingBack.begin(connection) if self._retries.hands_back else None
         self._start(self._dispatch, self._bells[0], "dispatch")
         if self._scheduled is not None:  # it reads much: what is urgent does not wait for it
             self._start(self._scheduled.turn, threading.Event(), "digests")
@@ -206,13 +211,19 @@ class Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop after the running attempts. Waiting deliveries stay in the store."""
+        """Stop after the running attempts. Waiting deliveries stay in the store.
+
+        Raises what the store raises, if it must let deliveries wait again (`Retries.hands_back`).
+        """
         self._stopping.set()
         for bell in self._bells:
             bell.set()
         until = time.monotonic() + LAST_ATTEMPTS_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+        if self._handing_back is not None:
+            with writing(self._engine) as connection:
+                self._handing_back.end(connection, self._now())
 
     def wake(self) -> None:
         """Read the outbox now."""
@@ -282,9 +293,14 @@ class Sender:
     def _deliver(self, receiver: Receiver) -> None:
         deliver_to(
             *(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped),
-            on_attempt=self._on_attempt,
+            on_attempt=self._attempted,
             on_state=self._on_state,
         )
+
+    def _attempted(self, item: Due, one: Sent, seconds: float, error: Undelivered | None) -> None:
+        if self._handing_back is not None:
+            self._handing_back.attempted(item, error)
+        self._on_attempt(item, one, seconds, error)
 
     def _stopped(self) -> bool:
         return self._stopping.is_set() or not self._may_send()

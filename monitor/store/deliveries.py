@@ -7,7 +7,7 @@ Each message is therefore delivered at least once, and a repetition has the same
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,6 +26,8 @@ NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 """The UUID namespace of delivery ids. It must never change."""
 FURTHEST = 2 * HOUR
 """No delivery waits for longer until its next attempt (sender.Retries.longest; microseconds)."""
+Key = tuple[str, str, str]
+"""A delivery's alert (or digest), event and receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,28 @@ def give_up(connection: Connection, receiver: str, due_before: int, error: str) 
     old = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at < due_before)
     values = {"state": "parked", "next_attempt_at": None, "last_error": error}
     return connection.execute(update(schema.deliveries).where(old).values(values)).rowcount
+
+
+def attempts(connection: Connection, state: str) -> dict[Key, int]:
+    """Return the deliveries in a state, with how often each was tried."""
+    d = schema.deliveries.c
+    rows = connection.execute(select(d.alert_id, d.event, d.receiver, d.attempts).where(d.state == state))
+    return {(row.alert_id, row.event, row.receiver): row.attempts for row in rows}
+
+
+def wait_again(connection: Connection, which: Mapping[Key, int], now: int) -> None:
+    """Let parked deliveries wait again, each with a number of attempts, and be due `now` (microseconds)."""
+    names = ("of_alert", "of_event", "of_receiver", "made")
+    rows = [dict(zip(names, (*key, made), strict=True)) for key, made in which.items()]
+    d = schema.deliveries.c
+    mine = (
+        d.alert_id == bindparam("of_alert"),
+        d.event == bindparam("of_event"),
+        d.receiver == bindparam("of_receiver"),
+    )
+    again = update(schema.deliveries).where(*mine, d.state == "parked")
+    if rows:
+        connection.execute(again.values(state="waiting", attempts=bindparam("made"), next_attempt_at=now), rows)
 
 
 def retry_now(connection: Connection, receiver: str, now: int) -> None:
