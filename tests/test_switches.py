@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from named_feed import ADDED, BEFORE, START, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 from typer.testing import CliRunner
 
 from foreshock.analysis.certify import certify
@@ -598,6 +598,53 @@ def test_a_switch_is_not_taken_back_once_a_story_has_its_scores(new_store: Made,
     with pytest.raises(SettingsDiffer, match=r"have scores of gloomy-1 already.*weights of quick-1"):
         switch_process.take_back(settings(url))
     assert armed(url)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("first", ["the switch is taken back", "the story is stored"])
+def test_on_postgresql_a_switch_is_taken_back_or_a_story_has_its_scores(
+    postgres: str, tmp_path: Path, first: str
+) -> None:
+    """A worker stores a story of the recorded bucket while the switch is taken back: the second of the two fails."""
+    engine, _ = counted(postgres, write(tmp_path / "a.jsonl", feed(150, 24)))
+    rules, s = TimeRules(), schema.stories.c
+    models = Models(QuickScorer, lambda _: Gloomy())
+    assert Switches(engine, rules, Closer(engine, rules, settings=1), models, arms=True).step()
+    at = only(postgres).in_force_from or 0
+    newest = select(func.max(s.counts_at)).scalar_subquery()
+
+    def store(connection: Connection, known: progress.Partition) -> None:
+        connection.execute(update(schema.stories).where(s.counts_at == newest).values(counts_at=at))
+        progress.commit(connection, progress.Batch([], [], [], [known], switch=1))
+
+    def waits() -> bool:
+        """Whether a connection to this database waits for another one's transaction."""
+        locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with reading(engine) as connection:
+            return bool(connection.execute(text(locked)).scalar())
+
+    def store_after_it_is_taken_back() -> None:
+        with writing(engine) as connection:
+            known = progress.load(connection)["a.jsonl"]
+            assert pool.submit(switch_process.take_back, settings(postgres)).result().state == "taken back"
+            store(connection, known)
+
+    with ThreadPoolExecutor(1) as pool:
+        if first == "the story is stored":
+            with writing(engine) as connection:
+                store(connection, progress.load(connection)["a.jsonl"])
+                taken = pool.submit(switch_process.take_back, settings(postgres))
+                until(waits, taken)  # it saw no such story
+            with pytest.raises(SettingsDiffer, match="have scores of gloomy-1 already"):
+                taken.result()
+        else:
+            with pytest.raises(Overtaken):
+                store_after_it_is_taken_back()
+    with reading(engine) as connection:
+        stored = connection.execute(select(newest)).scalar_one() >= at
+    assert (armed(postgres), stored) == ((True, True) if first == "the story is stored" else (False, False))
+    engine.dispose()
 
 
 @pytest.mark.parametrize("given", [[], ["gloomy", "--cancel"]])
