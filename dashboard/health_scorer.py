@@ -78,8 +78,8 @@ def _compared(usual: Usual | None) -> str:
         return "The model's card does not say what is usual, so each source is compared with its own past."
     sure = [level for level in usual.confidence if level is not None]
     return (
-        f"Each source is compared with its own past and with the model's card: {min(sure):.0%} to {max(sure):.0%} sure "
-        f"and at most {usual.words:.1%} of the tokens new."
+        f"Each source is compared with its own past and with the model's card: {100 * min(sure):.0f} to "
+        f"{formats.share(max(sure))} sure and at most {100 * usual.words:.1f} % of the tokens new."
     )
 
 

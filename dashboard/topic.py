@@ -43,7 +43,7 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 def page() -> None:
     names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
-        left, right = st.columns([2, 3], vertical_alignment="bottom")
+        left, right = st.columns([1, 2], vertical_alignment="bottom")
         with left:
             name = chosen.topic(names)
         with right, st.container(horizontal=True, vertical_alignment="bottom"):
