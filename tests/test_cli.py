@@ -90,17 +90,14 @@ def test_every_command_is_there_and_has_json_if_it_reports():
         assert ("--json" in options) == (name not in WITHOUT_JSON), name
 
 
-def test_help_is_quick_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys; from foreshock.cli import main; main(['--help']); "
         f"print(sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
     )
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds = time.monotonic() - started
     assert done.stderr.strip() == "[]"
     assert "replay" in done.stdout
-    assert seconds < 2  # 0.15 s alone on a machine; tests share theirs
 
 
 @pytest.mark.parametrize(
